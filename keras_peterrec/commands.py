@@ -5,17 +5,18 @@
 
 from dataclasses import dataclass
 
+from keras_peterrec.settings.base import Settings
 from keras_peterrec.settings.benchmark import ServeBenchmarkSettings
-from keras_peterrec.settings.evaluate import EvaluateSettings
-from keras_peterrec.settings.experiment import ExperimentSettings
+from keras_peterrec.settings.experiment import ExperimentSettings, QuickstartSettings
 from keras_peterrec.settings.export import ExportSettings
-from keras_peterrec.settings.inspect import InspectSettings
+from keras_peterrec.settings.finished_runs import (
+    EvaluateSettings,
+    InspectSettings,
+    ReportSettings,
+)
 from keras_peterrec.settings.predict import PredictSettings
 from keras_peterrec.settings.prepare import PrepareSettings
-from keras_peterrec.settings.pretrain import PretrainSettings
-from keras_peterrec.settings.quickstart import QuickstartSettings
-from keras_peterrec.settings.refresh import RefreshSettings
-from keras_peterrec.settings.report import ReportSettings
+from keras_peterrec.settings.pretrain import PretrainSettings, RefreshSettings
 from keras_peterrec.settings.serve import ServeSettings
 from keras_peterrec.settings.transfer import TransferSettings
 from keras_peterrec.settings.tune import (
@@ -27,15 +28,9 @@ from keras_peterrec.settings.tune import (
 
 @dataclass(frozen=True)
 class Command:
-    """What a command runs and how its result is shown.
+    """What a command runs and how its result is shown, each as `"module:function"`."""
 
-    Args:
-        settings: a subclass of Settings, which names the command and says its help.
-        run: str, `"module:function"` that takes the settings' fields.
-        show: str or `None`, `"module:function"` that prints the result for people.
-    """
-
-    settings: type
+    settings: type[Settings]  # which names the command and says its help
     run: str
     show: str | None
 

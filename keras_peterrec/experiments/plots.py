@@ -1,12 +1,13 @@
 """An experiment's plots: curves, comparison, few labels, parameter budgets."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from keras_peterrec.experiments.tables import MEAN
+from keras_peterrec.experiments.tables import MEAN, names_of
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.report.plot_style import panels, quality_axis, save, style
 from keras_peterrec.settings.plans import Plan
@@ -21,164 +22,153 @@ BASELINE_LINES = (
 
 
 def draw(plan: Plan, runs: list[Json], cells: list[Json], folder: Path) -> list[str]:
-    """Draws the plots of a plan.
+    """Draws the plots of a plan, but those that have nothing to show; returns their files' names.
 
     Args:
-        runs: list of dict, as `Runner.results` yields them.
-        cells: list of dict, as from `tables.summarise`.
-        folder: path of the experiment; its runs lie there.
-
-    Returns:
-        list of str, the names of the files written.
+        runs: As `Runner.results` yields them; their folders lie in `folder`.
+        cells: As from `tables.summarise`.
     """
-    written = []
+    shown, written = _Shown(runs, cells, folder), []
+    seeds = len({run["seed"] for run in runs})
+    spread = f", mean ± sd of {seeds} seeds" if seeds > 1 else ""
     for name in plan.plots:
-        if PLOTS[name](plan, runs, cells, folder, folder / f"{name}.png"):
+        plot, handles = PLOTS[name], {}
+        tasks = {run["task"]: run["kind"] for run in runs}
+        figure, axes = panels(tasks, plot.height)
+        for axis, (task, kind) in zip(axes, tasks.items()):
+            plot.draw_task(axis, shown, task, kind, handles)
+        if handles:
+            title = f"{plan.title}: {plot.what}{spread}"
+            save(figure, folder / f"{name}.png", title, list(handles.values()))
             written.append(f"{name}.png")
     return written
 
 
-def _curves(plan, runs, cells, folder, path):
+@dataclass(frozen=True)
+class _Shown:
+    """An experiment's runs, the cells of its table and the folder in which the runs lie."""
+
+    runs: list
+    cells: list
+    folder: Path
+
+    @property
+    def rows(self):
+        return names_of(self.runs, "row")
+
+    @property
+    def settings(self):
+        """The settings of each row."""
+        return {run["row"]: run["settings"] for run in self.runs}
+
+    def of_task(self, task, kind):
+        """The cell of each row and baseline, of the metric that decides."""
+        return {
+            cell["row"]: cell
+            for cell in self.cells
+            if cell["task"] == task != MEAN and cell["metric"] == get_kind(kind).metric.name
+        }
+
+
+def _curves(axis, shown, task, kind, handles):
     """The deciding metric on the validation users after each epoch."""
-    return _histories(
-        plan,
-        runs,
-        folder,
-        path,
-        "validation by epoch",
-        lambda kind: get_kind(kind).metric.monitor,
-        lambda axis, kind: quality_axis(axis, kind, "validation"),
-    )
+    _histories(axis, shown, task, get_kind(kind).metric.monitor, handles)
+    quality_axis(axis, kind, "validation")
 
 
-def _losses(plan, runs, cells, folder, path):
+def _losses(axis, shown, task, kind, handles):
     """The training loss after each epoch; if it falls and validation does not, it overfits."""
-    return _histories(
-        plan,
-        runs,
-        folder,
-        path,
-        "training loss by epoch",
-        lambda kind: "loss",
-        lambda axis, kind: axis.set_ylabel("training loss", fontsize=9),
-    )
+    _histories(axis, shown, task, "loss", handles)
+    axis.set_ylabel("training loss", fontsize=9)
 
 
-def _histories(plan, runs, folder, path, what, column, name_axis):
-    tasks = _kinds(runs)
-    figure, axes = panels(tasks)
-    handles = {}
-    for axis, (task, kind) in zip(axes, tasks.items()):
-        for index, row in enumerate(_names(runs, "row")):
-            of_row = [r for r in runs if r["task"] == task and r["row"] == row]
-            curves = [read_history(folder / run["folder"]).get(column(kind)) for run in of_row]
-            curves = [curve for curve in curves if curve]
-            if not curves:
-                continue
-            # Seeds stop at different epochs; the mean is over epochs that all have reached.
-            reached = np.array([curve[: min(map(len, curves))] for curve in curves])
-            epochs, mean = np.arange(1, reached.shape[1] + 1), reached.mean(axis=0)
-            [line] = axis.plot(epochs, mean, label=row, markersize=3.5, lw=1.2, **style(index))
-            if len(curves) > 1:
-                spread = reached.std(axis=0, ddof=1)
-                low, high = mean - spread, mean + spread
-                axis.fill_between(epochs, low, high, color=line.get_color(), alpha=0.12, lw=0)
-            handles.setdefault(row, line)
-        axis.set_xlabel("epoch", fontsize=9)
-        name_axis(axis, kind)
-    return _finish(figure, path, plan, runs, what, handles)
+def _histories(axis, shown, task, column, handles):
+    for index, row in enumerate(shown.rows):
+        of_row = [r for r in shown.runs if r["task"] == task and r["row"] == row]
+        curves = [read_history(shown.folder / run["folder"]).get(column) for run in of_row]
+        curves = [curve for curve in curves if curve]
+        if not curves:
+            continue
+        # Seeds stop at different epochs; the mean is over epochs that all have reached.
+        reached = np.array([curve[: min(map(len, curves))] for curve in curves])
+        epochs, mean = np.arange(1, reached.shape[1] + 1), reached.mean(axis=0)
+        [line] = axis.plot(epochs, mean, label=row, markersize=3.5, lw=1.2, **style(index))
+        if len(curves) > 1:
+            spread = reached.std(axis=0, ddof=1)
+            low, high = mean - spread, mean + spread
+            axis.fill_between(epochs, low, high, color=line.get_color(), alpha=0.12, lw=0)
+        handles.setdefault(row, line)
+    axis.set_xlabel("epoch", fontsize=9)
 
 
-def _comparison(plan, runs, cells, folder, path):
+def _comparison(axis, shown, task, kind, handles):
     """Test metrics of the rows side by side, with the baselines as lines."""
-    tasks = _kinds(runs)
-    rows = _names(runs, "row")
-    figure, axes = panels(tasks, height=3.4)  # room for the rows' names
-    handles = {}
-    for axis, (task, kind) in zip(axes, tasks.items()):
-        of_task = _of_task(cells, task, kind)
-        for index, row in enumerate(rows):
-            if row in of_task:
-                look = {**style(index), "linestyle": "none"}
-                _point(axis, index, of_task[row], markersize=6, **look)
-        _baselines(axis, of_task, rows, handles)
-        axis.set_xticks(range(len(rows)), rows, rotation=40, ha="right", fontsize=7)
-        axis.set_xlim(-0.7, len(rows) - 0.3)
-        quality_axis(axis, kind, "test")
-    return _finish(figure, path, plan, runs, "test users", handles)
+    of_task, rows = shown.of_task(task, kind), shown.rows
+    for index, row in enumerate(rows):
+        if row in of_task:
+            look = {**style(index), "linestyle": "none"}
+            _point(axis, index, of_task[row], markersize=6, **look)
+    _baselines(axis, of_task, rows, handles)
+    axis.set_xticks(range(len(rows)), rows, rotation=40, ha="right", fontsize=7)
+    axis.set_xlim(-0.7, len(rows) - 0.3)
+    quality_axis(axis, kind, "test")
 
 
-def _fractions(plan, runs, cells, folder, path):
+def _fractions(axis, shown, task, kind, handles):
     """Test metrics against the share of users that is trained on, a line for each method."""
-    tasks = _kinds(runs)
-    settings = {run["row"]: run["settings"] for run in runs}
-    methods = list(dict.fromkeys(values["method"] for values in settings.values()))
-    figure, axes = panels(tasks)
-    handles = {}
-    for axis, (task, kind) in zip(axes, tasks.items()):
-        of_task = _of_task(cells, task, kind)
-        for index, method in enumerate(methods):
-            fractions = sorted(
-                (100 * settings[row].get("train_fraction", 1.0), row)
-                for row in of_task
-                if row in settings and settings[row]["method"] == method
-            )
-            points = [of_task[row] for _, row in fractions]
-            handle = axis.errorbar(
-                [percent for percent, _ in fractions],
-                [cell["mean"] for cell in points],
-                [cell["sd"] or 0.0 for cell in points],
-                capsize=2,
-                label=method,
-                **style(index),
-            )
-            handles.setdefault(method, handle)
-        _baselines(axis, of_task, settings, handles)
-        axis.set_xscale("log")
-        ticks = sorted({100 * values.get("train_fraction", 1.0) for values in settings.values()})
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
-        axis.minorticks_off()
-        axis.set_xlabel("training users, %", fontsize=9)
-        quality_axis(axis, kind, "test")
-    return _finish(figure, path, plan, runs, "test users", handles)
+    of_task, settings = shown.of_task(task, kind), shown.settings
+    percent = {row: 100 * values.get("train_fraction", 1.0) for row, values in settings.items()}
+    for index, method in enumerate(names_of(settings.values(), "method")):
+        rows = [row for row in of_task if row in settings and settings[row]["method"] == method]
+        rows.sort(key=percent.get)
+        handle = axis.errorbar(
+            [percent[row] for row in rows],
+            [of_task[row]["mean"] for row in rows],
+            [of_task[row]["sd"] or 0.0 for row in rows],
+            capsize=2,
+            label=method,
+            **style(index),
+        )
+        handles.setdefault(method, handle)
+    _baselines(axis, of_task, settings, handles)
+    axis.set_xscale("log")
+    ticks = sorted(set(percent.values()))
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+    axis.minorticks_off()
+    axis.set_xlabel("training users, %", fontsize=9)
+    quality_axis(axis, kind, "test")
 
 
-def _budgets(plan, runs, cells, folder, path):
+def _budgets(axis, shown, task, kind, handles):
     """Test metrics against trained parameters, with the Pareto front as a line."""
-    tasks = _kinds(runs)
-    rows = _names(runs, "row")
+    of_task, rows = shown.of_task(task, kind), shown.rows
     families = list(dict.fromkeys(map(_family, rows)))
-    figure, axes = panels(tasks)
-    handles = {}
-    for axis, (task, kind) in zip(axes, tasks.items()):
-        of_task = _of_task(cells, task, kind)
-        sign = 1 if get_kind(kind).metric.higher_is_better else -1
-        points = []
-        for row in (row for row in rows if row in of_task):
-            family, cell = _family(row), of_task[row]
-            look = {**style(families.index(family)), "linestyle": "none"}
-            handle = _point(axis, cell["trainable"], cell, label=family, markersize=6, **look)
-            handles.setdefault(family, handle)
-            if family != row:
-                axis.annotate(
-                    row.partition(":")[2],
-                    (cell["trainable"], cell["mean"]),
-                    fontsize=6,
-                    xytext=(3, 3),
-                    textcoords="offset points",
-                )
-            points.append((cell["trainable"], sign * cell["mean"]))
-        front = [(cost, sign * quality) for cost, quality in pareto_front(points)]
-        [line] = axis.plot(*zip(*front), color="#555555", lw=0.9, ls="--", label="Pareto front")
-        _baselines(axis, of_task, rows, handles)
-        handles.setdefault("front", line)
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k, 1M
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.set_xlabel("trained parameters", fontsize=9)
-        quality_axis(axis, kind, "test")
-    return _finish(figure, path, plan, runs, "test users", handles)
+    sign = 1 if get_kind(kind).metric.higher_is_better else -1
+    points = []
+    for row in (row for row in rows if row in of_task):
+        family, cell = _family(row), of_task[row]
+        look = {**style(families.index(family)), "linestyle": "none"}
+        handle = _point(axis, cell["trainable"], cell, label=family, markersize=6, **look)
+        handles.setdefault(family, handle)
+        if family != row:
+            axis.annotate(
+                row.partition(":")[2],
+                (cell["trainable"], cell["mean"]),
+                fontsize=6,
+                xytext=(3, 3),
+                textcoords="offset points",
+            )
+        points.append((cell["trainable"], sign * cell["mean"]))
+    front = [(cost, sign * quality) for cost, quality in pareto_front(points)]
+    [line] = axis.plot(*zip(*front), color="#555555", lw=0.9, ls="--", label="Pareto front")
+    _baselines(axis, of_task, rows, handles)
+    handles.setdefault("front", line)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k, 1M
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("trained parameters", fontsize=9)
+    quality_axis(axis, kind, "test")
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -190,12 +180,21 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
+@dataclass(frozen=True)
+class _Plot:
+    """A figure with a panel a task; `draw_task` fills one and adds to the legend's handles."""
+
+    draw_task: Callable[..., None]
+    what: str
+    height: float = 2.6  # inches of a panel
+
+
 PLOTS = {
-    "curves": _curves,
-    "losses": _losses,
-    "comparison": _comparison,
-    "fractions": _fractions,
-    "budgets": _budgets,
+    "curves": _Plot(_curves, "validation by epoch"),
+    "losses": _Plot(_losses, "training loss by epoch"),
+    "comparison": _Plot(_comparison, "test users", 3.4),  # room for the rows' names
+    "fractions": _Plot(_fractions, "test users"),
+    "budgets": _Plot(_budgets, "test users"),
 }
 
 
@@ -214,28 +213,3 @@ def _baselines(axis, of_task, rows, handles):
         look = BASELINE_LINES[min(index, len(BASELINE_LINES) - 1)]
         line = axis.axhline(of_task[name]["mean"], lw=1, label=name, **look)
         handles.setdefault(name, line)
-
-
-def _finish(figure, path, plan, runs, what, handles):
-    """Saves the figure, unless nothing was drawn. Returns whether it was saved."""
-    seeds = len({run["seed"] for run in runs})
-    spread = f", mean ± sd of {seeds} seeds" if seeds > 1 else ""
-    if handles:
-        save(figure, path, f"{plan.title}: {what}{spread}", list(handles.values()))
-    return bool(handles)
-
-
-def _kinds(runs):
-    return {run["task"]: run["kind"] for run in runs}
-
-
-def _of_task(cells, task, kind):
-    return {
-        cell["row"]: cell
-        for cell in cells
-        if cell["task"] == task != MEAN and cell["metric"] == get_kind(kind).metric.name
-    }
-
-
-def _names(entries, key):
-    return list(dict.fromkeys(entry[key] for entry in entries))

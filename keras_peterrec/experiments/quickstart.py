@@ -28,7 +28,7 @@ from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.settings.base import takes
-from keras_peterrec.settings.quickstart import QuickstartSettings
+from keras_peterrec.settings.experiment import QuickstartSettings
 from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.types import Json
 

@@ -1,6 +1,6 @@
 """An experiment's runs as a table: mean ± sample standard deviation over seeds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ def summarise(runs: list[Json]) -> list[Json]:
     for kind, metric in shown_metrics(runs):
         of_kind = [run for run in runs if run["kind"] == kind]
         tasks = list(dict.fromkeys(run["task"] for run in of_kind))
-        rows = {row: [r for r in of_kind if r["row"] == row] for row in _names(of_kind, "row")}
+        rows = {row: [r for r in of_kind if r["row"] == row] for row in names_of(of_kind, "row")}
         for row, chosen in {**_baselines(of_kind), **rows}.items():
             values = {task: {} for task in tasks}
             of_task = {task: [run for run in chosen if run["task"] == task] for task in tasks}
@@ -52,7 +52,7 @@ def summarise(runs: list[Json]) -> list[Json]:
 
 def shown_metrics(runs: list[Json]) -> list[tuple[str, str]]:
     """Pairs of a kind of task in the runs and each metric that it shows."""
-    return [(kind, metric) for kind in _names(runs, "kind") for metric in get_kind(kind).shown]
+    return [(kind, metric) for kind in names_of(runs, "kind") for metric in get_kind(kind).shown]
 
 
 def by_metric(cells: list[Json]) -> list[list[Json]]:
@@ -167,9 +167,11 @@ def _cell(kind, metric, row, task, values, runs):
 
 def pivot(cells: list[Json], written: Callable[[Json], str]) -> tuple[list[str], list[list[str]]]:
     """The tasks, the mean last, and for each row its label and its cell of each task, or `""`."""
-    tasks = sorted(_names(cells, "task"), key=lambda task: task == MEAN)
+    tasks = sorted(names_of(cells, "task"), key=lambda task: task == MEAN)
     texts = {(cell["row"], cell["task"]): written(cell) for cell in cells}
-    rows = [[row, *(texts.get((row, task), "") for task in tasks)] for row in _names(cells, "row")]
+    rows = [
+        [row, *(texts.get((row, task), "") for task in tasks)] for row in names_of(cells, "row")
+    ]
     return tasks, rows
 
 
@@ -189,5 +191,6 @@ def _markdown(cells):
     return markdown_table([cells[0]["metric"], *tasks, "trained", "seconds"], rows)
 
 
-def _names(entries, key):
+def names_of(entries: Iterable[Json], key: str) -> list[str]:
+    """What the entries have under a key, each once."""
     return list(dict.fromkeys(entry[key] for entry in entries))

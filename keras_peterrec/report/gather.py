@@ -9,8 +9,7 @@ from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.report.kept_rows import read_examples, read_test_rows
 from keras_peterrec.report.views import describe
 from keras_peterrec.settings.parser import command_words
-from keras_peterrec.settings.pretrain import PretrainSettings
-from keras_peterrec.settings.refresh import RefreshSettings
+from keras_peterrec.settings.pretrain import PretrainSettings, RefreshSettings
 from keras_peterrec.settings.transfer import TransferSettings
 from keras_peterrec.types import AnyPath
 

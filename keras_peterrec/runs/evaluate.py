@@ -18,9 +18,8 @@ from keras_peterrec.runs.pretraining_log import measured_sequences, trained_coun
 from keras_peterrec.runs.run_folder import FORMAT_VERSION, RunFolder
 from keras_peterrec.runs.task_data import known_histories, load_task, open_source
 from keras_peterrec.settings.base import takes
-from keras_peterrec.settings.evaluate import EvaluateSettings
-from keras_peterrec.settings.pretrain import PretrainSettings
-from keras_peterrec.settings.refresh import RefreshSettings
+from keras_peterrec.settings.finished_runs import EvaluateSettings
+from keras_peterrec.settings.pretrain import PretrainSettings, RefreshSettings
 from keras_peterrec.settings.transfer import TransferSettings
 from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.transfer.host import Host

@@ -6,7 +6,7 @@ from keras_peterrec.errors import refuse
 from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.log.prepared.format import is_prepared, read_manifest
 from keras_peterrec.settings.base import takes
-from keras_peterrec.settings.inspect import InspectSettings
+from keras_peterrec.settings.finished_runs import InspectSettings
 from keras_peterrec.types import Json
 
 

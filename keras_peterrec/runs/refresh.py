@@ -22,7 +22,7 @@ from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog, log_summary
 from keras_peterrec.runs.run_folder import finish_elsewhere
 from keras_peterrec.settings.base import takes
-from keras_peterrec.settings.refresh import RefreshSettings
+from keras_peterrec.settings.pretrain import RefreshSettings
 from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import seeded

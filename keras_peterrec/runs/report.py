@@ -10,7 +10,7 @@ from keras_peterrec.log.titles import read_titles
 from keras_peterrec.report.gather import find_runs, gather
 from keras_peterrec.report.page import page
 from keras_peterrec.settings.base import takes
-from keras_peterrec.settings.report import ReportSettings
+from keras_peterrec.settings.finished_runs import ReportSettings
 from keras_peterrec.types import Json
 
 

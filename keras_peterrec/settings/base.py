@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from keras_peterrec.errors import refuse
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.log.moments import check_split
 
 P = ParamSpec("P")
@@ -32,6 +32,12 @@ def setting(default: Any, help: str, **more: Any) -> Any:
     return dataclasses.field(default=default, metadata=about(help, **more))
 
 
+def same_as(settings_class: "type[Settings]", name: str, **changes: Any) -> Any:
+    """The setting of another command; `changes` are what `about` is told differently."""
+    [field] = (field for field in dataclasses.fields(settings_class) if field.name == name)
+    return setting(field.default, **{**field.metadata, **changes})
+
+
 def about(
     help: str,
     *,
@@ -49,21 +55,18 @@ def about(
     """All that is known of one argument of a command, as the metadata of its field.
 
     Args:
-        help: str. One line, for `--help` and the docstring; the default is added to it.
-        no_help: str or `None`. What `--help` says of `--no-NAME`, the option that a setting with
-            the default `True` has.
-        choices: sequence of the values that are allowed, or a callable that returns it, for
-            choices whose registry is expensive to import. Defaults to `None`, any value.
-        check: Callable `(name, value)` that raises InputError. Defaults to `None`.
-        metavar: str. What `--help` calls the value.
-        parse: Callable from the command line's text to the value. Defaults to the type of
-            the annotation.
-        positional: bool. Whether the command line takes it without `--name`.
-        flag: str or `None`. What the command line calls it, where that is not its name.
-        recorded: bool. `False` for what does not change a result, such as `out`.
-        place: bool. Whether it says where data is: a path, several, or a table in memory. The
-            command line then takes several values. Defaults to `False`.
-        alone: any value. What `--name` without a value means. Defaults to `None`: it needs one.
+        help: One line, for `--help` and the docstring; the default is added to it.
+        no_help: What `--help` says of `--no-NAME`, the option that a setting with the default
+            `True` has.
+        choices: A callable is for choices whose registry is expensive to import.
+        check: Raises InputError.
+        parse: From the command line's text to the value; `None` for the annotation's type.
+        positional: Whether the command line takes it without `--name`.
+        flag: What the command line calls it, where that is not its name.
+        recorded: `False` for what does not change a result, such as `out`.
+        place: Whether it says where data is: a path, several, or a table in memory. The command
+            line then takes several values.
+        alone: What `--name` without a value means; `None` if it needs one.
     """
     return dict(locals())
 
@@ -88,11 +91,28 @@ class Settings:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            self._check_field(field)
+            value = checked_value(type(self), field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)  # frozen, and not yet handed out
         self.check()
 
     def check(self):
         """Raises InputError if settings do not go together. A subclass may override it."""
+
+    def leave_out(self, why: str, *names: str) -> None:
+        """Raises InputError if one of these settings is given, such as `"without `log`"`."""
+        for name in names:
+            value, default = getattr(self, name), getattr(type(self), name)
+            # A table in memory would be compared cell by cell.
+            if value is not None if default is None else value != default:
+                refuse(name, f"left out {why}", value)
+
+    def give_together(self, first: str, second: str) -> None:
+        """Raises InputError if one of two settings is given without the other."""
+        given = [name for name in (first, second) if getattr(self, name) is not None]
+        if len(given) == 1:
+            raise InputError(
+                f"`{first}` and `{second}` should be given together. Received: `{given[0]}` alone."
+            )
 
     @property
     def needs_tensorflow(self) -> bool:
@@ -110,10 +130,6 @@ class Settings:
     def replace(self, **changes):
         """A copy with some settings changed."""
         return dataclasses.replace(self, **changes)
-
-    def _check_field(self, field):
-        value = checked_value(type(self), field, getattr(self, field.name))
-        object.__setattr__(self, field.name, value)  # frozen, and not yet handed out
 
 
 def checked_value(settings_class: type, field: Any, value: Any) -> Any:
@@ -246,43 +262,30 @@ def default_text(field):
     return f" (default: {default})"
 
 
-def rate(name, value):
-    """Checks that a number is at least 0 and below 1."""
-    if not 0.0 <= value < 1.0:
-        refuse(name, "a rate from 0 up to but not 1", value)
+def must_be(allowed: str, is_allowed: Callable[[Any], bool]) -> Callable[[str, Any], None]:
+    """The `check` of a setting that refuses all other values."""
+
+    def check(name: str, value: Any) -> None:
+        if not is_allowed(value):
+            refuse(name, allowed, value)
+
+    return check
 
 
-def fraction(name, value):
-    """Checks that a number is above 0 and at most 1."""
-    if not 0.0 < value <= 1.0:
-        refuse(name, "above 0 and at most 1", value)
-
-
-def positive_number(name, value):
-    """Checks that a number is above 0 and finite."""
-    if not 0.0 < value < math.inf:
-        refuse(name, "a positive number", value)
-
-
-def not_negative(name, value):
-    """Checks that a number is 0 or more."""
-    if not 0.0 <= value < math.inf:
-        refuse(name, "at least 0", value)
-
-
-def seed_number(name, value):
-    """Checks that an integer can seed every generator in use."""
-    if not 0 <= value < 2**32:
-        refuse(name, f"an integer from 0 to {2**32 - 1}", value)
+rate = must_be("a rate from 0 up to but not 1", lambda value: 0.0 <= value < 1.0)
+fraction = must_be("above 0 and at most 1", lambda value: 0.0 < value <= 1.0)
+positive_number = must_be("a positive number", lambda value: 0.0 < value < math.inf)
+not_negative = must_be("at least 0", lambda value: 0.0 <= value < math.inf)
+# What every generator in use can be seeded with.
+seed_number = must_be(f"an integer from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
+device_count = must_be(
+    "a positive integer or 'all'",
+    lambda value: value == "all" or (type(value) is int and value >= 1),
+)
 
 
 def split_setting(other, text):
-    """The setting `split`: one word, or a moment.
-
-    Args:
-        other: str. The default, such as `"last"`.
-        text: str. What `--help` says of the default.
-    """
+    """The setting `split`: its default, of which help says `text`, or a moment."""
     return setting(
         other,
         f"{text}, or time:2026-09-01: what comes from then on is the test, and the last tenth "
@@ -300,11 +303,6 @@ def keep_seen_setting():
         "is found with them, by a simple rule)",
         no_help="recommend no item of the history",
     )
-
-
-def device_count(name, value):
-    if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        refuse(name, "a positive integer or 'all'", value)
 
 
 def _plain(value, is_place=False):

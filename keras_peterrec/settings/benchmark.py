@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keras_peterrec.errors import InputError, check_count, refuse
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.files.atomic_write import check_new_folder
-from keras_peterrec.settings.base import Settings, seed_number, setting
+from keras_peterrec.settings.base import Settings, must_be, seed_number, setting
 from keras_peterrec.types import AnyPath
 
 # The load is bounded: this measures a server, it does not attack one.
@@ -20,11 +20,6 @@ def _connections(name, values):
             f"`{name}` should be from 1 to {MOST_CONNECTIONS}. "
             f"Received: `{name}` = {', '.join(map(str, values))}."
         )
-
-
-def _seconds(name, value):
-    if not 0 < value <= MOST_SECONDS:
-        refuse(name, f"above 0 and at most {MOST_SECONDS}", value)
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,11 @@ class ServeBenchmarkSettings(Settings):
         metavar="N",
         parse=int,
     )
-    seconds: float = setting(5.0, "of a measurement, all its turns together", check=_seconds)
+    seconds: float = setting(
+        5.0,
+        "of a measurement, all its turns together",
+        check=must_be(f"above 0 and at most {MOST_SECONDS}", lambda s: 0 < s <= MOST_SECONDS),
+    )
     rounds: int = setting(3, "turns of each measurement", check=check_count)
     items: int = setting(50_000, "of the made-up model", check=check_count)
     targets: int = setting(5_000, "items that its task recommends", check=check_count)

@@ -1,4 +1,4 @@
-"""Settings of `experiment`."""
+"""Settings of `experiment` and `quickstart`."""
 
 import os
 import re
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from keras_peterrec.errors import InputError, check_count, refuse
-from keras_peterrec.settings.base import DATA, about, setting
+from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.settings.base import DATA, Settings, about, same_as, seed_number, setting
 from keras_peterrec.settings.plans import PLANS
 from keras_peterrec.settings.reading import ReadingSettings
-from keras_peterrec.settings.training import NetworkSettings
+from keras_peterrec.settings.training import NetworkSettings, TrainingSettings
 from keras_peterrec.types import AnyPath, Source
 
 _NAME = re.compile(r"\w[\w.-]*")  # of a task, after which a folder is called
@@ -68,11 +68,7 @@ class ExperimentSettings(ReadingSettings):
         "whether histories end before their target event",
         no_help="read whole histories, also where the logs share a clock",
     )
-    linear: bool = setting(
-        True,
-        "whether a regression on the items of the history is added to the networks' answers",
-        no_help="as in the paper: the networks alone",
-    )
+    linear: bool = same_as(TrainingSettings, "linear")
     seeds: int = setting(
         3,
         "how many, each with its own split, host and training",
@@ -104,23 +100,12 @@ class ExperimentSettings(ReadingSettings):
 
     def check(self):
         if self.log is None:
+            why = "without `log`, since a dataset has its own logs and tasks"
             names = ("target", "labels", "column", "columns", "events", "drop_bad_rows")
-            for name in names:
-                if getattr(self, name) is not None and getattr(self, name) is not False:
-                    refuse(
-                        name,
-                        "left out without `log`, since a dataset has its own logs and tasks",
-                        getattr(self, name),
-                    )
+            self.leave_out(why, *names)
             return
-        for name in ("dataset", "path"):
-            if getattr(self, name) is not None:
-                refuse(name, "left out with `log`", getattr(self, name))
-        if (self.labels is None) != (self.column is None):
-            raise InputError(
-                "`labels` and `column` should be given together. "
-                f"Received: `labels` = {self.labels!r}, `column` = {self.column!r}."
-            )
+        self.leave_out("with `log`", "dataset", "path")
+        self.give_together("labels", "column")
         if not self.target and not self.column:
             raise InputError(
                 "`target`, or `labels` and `column`, should name a task with `log`. Received: none."
@@ -146,3 +131,22 @@ class ExperimentSettings(ReadingSettings):
         """The column and the kind, `None` where its values tell, of each task with labels."""
         parts = (text.partition("=") for text in self.column or ())
         return [(name, kind or None) for name, _, kind in parts]
+
+
+@dataclass(frozen=True)
+class QuickstartSettings(Settings):
+    """Settings of `quickstart`: the whole job on one dataset."""
+
+    command: ClassVar[str] = "quickstart"
+    help_text: ClassVar[str] = (
+        "the whole job on MovieLens-100K: pretrain, six tasks, compare, export, ask"
+    )
+
+    out: AnyPath = setting("runs/quickstart", "folder for everything")
+    data: str = setting(
+        "movielens-100k",
+        "what to run on",
+        choices=("movielens-100k", "movielens-1m", "simulated"),
+    )
+    epochs: int = setting(200, "at most, of every stage", check=check_count)
+    seed: int = setting(0, "of everything", check=seed_number)

@@ -17,19 +17,15 @@ class CommandParser(argparse.ArgumentParser):
 
     A name may be written as in Python, `--max_length`. An option or a command that does not exist
     ends the program with one line and status 2, which names the nearest one that does.
-
-    Attributes:
-        hints: dict from an option that people know from elsewhere to what is said of it. Empty at
-            first.
-        commands: collection of the words that may come first; `None` of a command of its own.
     """
 
     def __init__(self, *args, **kwargs):
-        self.hints, self.commands, self._names = {}, None, []
+        self.hints = {}  # what is said of an option that people know from elsewhere
+        self.commands = None  # the words that may come first; `None` of a command of its own
+        self._names = []
         super().__init__(*args, **kwargs)
 
     def add_argument(self, *names, **options):
-        """Adds an argument, as argparse does."""
         action = super().add_argument(*names, **options)
         self._names += action.option_strings
         return action
@@ -72,10 +68,7 @@ class CommandParser(argparse.ArgumentParser):
 def add_arguments(parser, settings_class):
     """Adds an argument for every setting that the command line takes, and `--config`.
 
-    Args:
-        parser: argparse.ArgumentParser, which leaves out of its result what is not given
-            (`argument_default=argparse.SUPPRESS`).
-        settings_class: a subclass of Settings.
+    The parser leaves out of its result what is not given (`argument_default=argparse.SUPPRESS`).
     """
     for field in ordered_fields(settings_class):
         data = field.metadata
@@ -88,14 +81,13 @@ def add_arguments(parser, settings_class):
             text = data["no_help"].replace("%", "%%")
             parser.add_argument(f"--no-{flag}", const=False, **switch, help=text)
             continue
+        if kind is bool and field.default is True:  # the option switches it off
+            text = data["no_help"] or f"switches off {data['help']}"
+            text = f"{text} (default: {flag} is on)".replace("%", "%%")
+            parser.add_argument(f"--no-{flag}", dest=field.name, action="store_false", help=text)
+            continue
         if kind is bool:
-            name = f"--no-{flag}" if field.default is True else f"--{flag}"
-            action = "store_false" if field.default is True else "store_true"
-            if field.default is True:
-                # The option switches off what is the default.
-                text = data["no_help"] or f"switches off {data['help']}"
-                described["help"] = f"{text} (default: {flag} is on)".replace("%", "%%")
-            parser.add_argument(name, dest=field.name, action=action, **described)
+            parser.add_argument(f"--{flag}", dest=field.name, action="store_true", **described)
             continue
         if data["metavar"]:
             described["metavar"] = data["metavar"]
@@ -124,14 +116,9 @@ def add_arguments(parser, settings_class):
 
 
 def command_words(settings_class, settings):
-    """The words by which the command line gets these settings; what is a default is left out.
+    """The words by which the command line gets these settings, after program and command.
 
-    Args:
-        settings_class: a subclass of Settings.
-        settings: dict of settings by name, such as `run.json` has: JSON values.
-
-    Returns:
-        list of str, without the program and the command.
+    `settings` are JSON values by name, as in `run.json`; what is a default is left out.
     """
     first, words = [], []
     for field in ordered_fields(settings_class):
@@ -175,11 +162,7 @@ def _parser_of(parse):
 
 
 def make_settings(settings_class, options):
-    """The settings that the parsed arguments ask for.
-
-    Args:
-        settings_class: a subclass of Settings.
-        options: dict of the arguments that were given, `config` among them.
+    """The settings that the arguments that were given ask for, `config` among them.
 
     Raises:
         InputError: a setting is missing or cannot be used.
@@ -205,10 +188,8 @@ def make_settings(settings_class, options):
 def read_config(path, settings_class):
     """The settings in a JSON or TOML file.
 
-    Args:
-        path: path. A file of settings by name, dashes or underscores; or the `run.json` or
-            `metrics.json` of a run of the same command.
-        settings_class: a subclass of Settings.
+    It has them by name, with dashes or underscores, or is the `run.json` or `metrics.json` of a
+    run of the same command.
 
     Raises:
         InputError: the file cannot be read, or holds what is no setting of the command.

@@ -10,18 +10,12 @@ RUNS = ("transfer", "linear", "multi_task")
 
 @dataclass(frozen=True)
 class Row:
-    """One row of an experiment's table: what is run for every task and seed.
-
-    Args:
-        settings: dict. Arguments of the run, without data, host, seed and `out`.
-        run: str. One of `RUNS`. Defaults to `"transfer"`.
-        objective: str. Of the host's pretraining. Defaults to `"causal"`.
-    """
+    """One row of an experiment's table: what is run for every task and seed."""
 
     label: str
-    settings: dict = field(default_factory=dict)
-    run: str = "transfer"
-    objective: str = "causal"
+    settings: dict = field(default_factory=dict)  # of the run, without data, host, seed and `out`
+    run: str = "transfer"  # one of `RUNS`
+    objective: str = "causal"  # of the host's pretraining
 
     @property
     def folder(self):
@@ -36,26 +30,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an experiment compares, and which pictures show it.
-
-    Args:
-        title: str. One line, for the table and the help.
-        rows: tuple of Row.
-        plots: tuple of str, names of `PLOTS` in `experiments.plots`.
-        source: str. Which part of the paper it repeats.
-    """
+    """What an experiment compares, and which pictures show it."""
 
     name: str
-    title: str
-    rows: tuple
-    plots: tuple
-    source: str
+    title: str  # one line, for the table and the help
+    rows: tuple[Row, ...]
+    plots: tuple[str, ...]  # names of `PLOTS` in `experiments.plots`
+    source: str  # which part of the paper it repeats
 
     def only(self, labels):
-        """This plan with some of its rows, in its own order.
-
-        Args:
-            labels: sequence of str, or `None` for all rows.
+        """This plan with some of its rows, in its own order; `None` for all of them.
 
         Raises:
             InputError: there is no such row.

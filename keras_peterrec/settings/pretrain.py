@@ -1,7 +1,7 @@
-"""Settings of `pretrain`."""
+"""Settings of `pretrain` and of `refresh`, which train hosts."""
 
-from dataclasses import KW_ONLY, dataclass, field
-from typing import ClassVar
+from dataclasses import KW_ONLY, dataclass, field, fields
+from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.log.column_names import field_and_values
@@ -11,11 +11,13 @@ from keras_peterrec.settings.base import (
     keep_seen_setting,
     positive_number,
     rate,
+    same_as,
     seed_number,
     setting,
     split_setting,
 )
 from keras_peterrec.settings.reading import (
+    ReadingSettings,
     RunnerSettings,
     columns_setting,
     runner_setting,
@@ -110,15 +112,9 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
                 "`linear` and `baselines` ask for. "
                 f"Received: `runner` = {self.runner!r} without either."
             )
-        if self.runner is not None and self.predict is not None:
-            refuse(
-                "runner", "left out with `predict`, whose pairs this process counts", self.runner
-            )
-        if (self.items is None) != (self.item_fields is None):
-            raise InputError(
-                "`items` and `item_fields` should be given together. "
-                f"Received: `items` = {self.items!r}, `item_fields` = {self.item_fields!r}."
-            )
+        if self.predict is not None:
+            self.leave_out("with `predict`, whose pairs this process counts", "runner")
+        self.give_together("items", "item_fields")
         if self.objective != "masked":
             return
         if self.max_length < 2:
@@ -127,6 +123,55 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
                 "at least 2 with `objective` = 'masked', since one item has to stay visible",
                 self.max_length,
             )
-        for name in ("unknown_rate", "later_rate"):
-            if (given := getattr(self, name)) != getattr(type(self), name):
-                refuse(name, "left out with `objective` = 'masked'", given)
+        self.leave_out("with `objective` = 'masked'", "unknown_rate", "later_rate")
+
+
+GENTLE = 5e-4  # a learning rate that does not undo what the host knows
+
+
+@dataclass(frozen=True)
+class RefreshSettings(ReadingSettings, TrainingSettings):
+    """Settings of `refresh`: a host and a log of new events in, a host out."""
+
+    command: ClassVar[str] = "refresh"
+    help_text: ClassVar[str] = "train a host further on new events, with new items"
+
+    host: AnyPath = field(metadata=about("folder of a pretrain or refresh run, or hf://user/name"))
+    log: Source = field(metadata=about("log of the new events, or of all events until now", **DATA))
+    out: AnyPath = field(metadata=about("new folder for the host", recorded=False))
+    items: Source | None = setting(
+        None,
+        "table with item_id and columns of words or categories: where new items start that few "
+        "items were clicked beside",
+        **DATA,
+    )
+    keep_host_items: bool = setting(
+        False, "train the vectors of new items alone: the host's tasks stay valid, bit for bit"
+    )
+    batch_size: int | None = same_as(PretrainSettings, "batch_size")
+    learning_rate: float | None = setting(
+        None,
+        "of Adam (default: 5e-4; with --keep-host-items 2e-3, as in pretrain)",
+        check=positive_number,
+    )
+    weight_column: str | None = same_as(PretrainSettings, "weight_column")
+    min_count: int = setting(
+        1, "new items with fewer training events stay unknown", check=check_count
+    )
+    baselines: bool = same_as(
+        PretrainSettings, "baselines", no_help="measure popularity and the host as it was alone"
+    )
+    split: str = same_as(PretrainSettings, "split")
+    seed: int = setting(0, "of dropout and the order of batches", check=seed_number)
+
+    def for_host(self, host: Any) -> PretrainSettings:
+        """How `pretrain` would train such a host."""
+        rate = self.learning_rate or (
+            PretrainSettings.learning_rate if self.keep_host_items else GENTLE
+        )
+        names = ["log", "out", "batch_size", "min_count", "baselines", "split", "seed"]
+        names += [field.name for field in fields(TrainingSettings)]
+        same = {name: getattr(self, name) for name in names}
+        return PretrainSettings(
+            objective=host.objective, max_length=host.max_length, learning_rate=rate, **same
+        )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from keras_peterrec.errors import refuse
 from keras_peterrec.log.column_names import as_events, as_fields, as_renames
 from keras_peterrec.settings.base import Settings, setting
 from keras_peterrec.types import ColumnNames, EventNames
@@ -15,12 +14,7 @@ def event_names(name: str, value: Any) -> None:
 
 
 def columns_setting(text: str, what: str = "columns of the log, such as price,channel") -> Any:
-    """A setting that names columns: `fields`, `item_fields` or `user_fields`.
-
-    Args:
-        text: str. What `--help` says of it.
-        what: str. What the message says of a value that names no columns.
-    """
+    """A setting that names columns, of which help says `text`; `what` it should be, a refusal."""
     check = lambda name, value: as_fields(value, name, what)
     return setting(None, text, metavar="NAME,...", check=check)
 
@@ -91,5 +85,5 @@ class RunnerSettings(ReadingSettings):
 
     def check(self):
         super().check()
-        if self.pipeline_options is not None and self.runner is None:
-            refuse("pipeline_options", "left out without `runner`", self.pipeline_options)
+        if self.runner is None:
+            self.leave_out("without `runner`", "pipeline_options")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from keras_peterrec.errors import check_count, refuse
+from keras_peterrec.errors import check_count
 from keras_peterrec.network.registry import check_network, network_names
 from keras_peterrec.network.sizes import AUTO, CHANNELS, channels_of
 from keras_peterrec.settings.base import Settings, device_count, rate, setting
@@ -41,8 +41,8 @@ class NetworkSettings(Settings):
 
     def check(self):
         super().check()
-        if self.size != AUTO and self.hidden_dim is not None:
-            refuse("size", "left out with `hidden_dim`, which says it", self.size)
+        if self.hidden_dim is not None:
+            self.leave_out("with `hidden_dim`, which says it", "size")
 
     def sized(self, events: int, items: int) -> Self:
         """These settings with the channels that suit a log of this size, if they say none."""

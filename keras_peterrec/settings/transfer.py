@@ -17,6 +17,7 @@ from keras_peterrec.settings.base import (
     keep_seen_setting,
     positive_number,
     rate,
+    same_as,
     seed_number,
     setting,
     split_setting,
@@ -120,33 +121,20 @@ class TaskSettings(SplitSettings, ReadingSettings):
                 "Either `target` or `labels` should be given. "
                 f"Received: `target` = {self.target!r}, `labels` = {self.labels!r}."
             )
-        if (self.users is None) != (self.user_fields is None):
-            given = "user_fields" if self.users is None else "users"
-            raise InputError(
-                f"`users` and `user_fields` should be given together. Received: `{given}` alone."
-            )
+        self.give_together("users", "user_fields")
         if self.column is not None and self.column in as_fields(self.user_fields):
             refuse("user_fields", "columns that do not tell the labels", self.user_fields)
-        if self.labels is None and self.column is not None:
-            refuse("column", "left out without `labels`", self.column)
-        if self.labels is None and self.keep_missing_words:
-            refuse("keep_missing_words", "left out without `labels`", True)
+        if self.labels is None:
+            self.leave_out("without `labels`", "column", "keep_missing_words")
         if isinstance(self.labels, (str, os.PathLike)) and not self.column:
             raise InputError("`column` should name a column of `labels`. Received: none.")
-        for name in ("target_events", "weight_column"):
-            if self.target is None and getattr(self, name) is not None:
-                refuse(name, "left out without `target`", getattr(self, name))
-        if self.target is None and self.keep_seen is not None:
-            refuse(
-                "keep_seen",
-                "left out without `target`, since labels are not in a history",
-                self.keep_seen,
-            )
-        if self.target is None and not self.cut_history:
-            refuse("cut_history", "left out without `target`, since labels have no time", False)
-        if is_moment(self.split) and not self.cut_history:
-            what = "left out with a `split` by time, since whole histories hold what comes after it"
-            refuse("cut_history", what, False)
+        if self.target is None:
+            self.leave_out("without `target`", "target_events", "weight_column")
+            self.leave_out("without `target`, since labels are not in a history", "keep_seen")
+            self.leave_out("without `target`, since labels have no time", "cut_history")
+        if is_moment(self.split):
+            why = "with a `split` by time, since whole histories hold what comes after it"
+            self.leave_out(why, "cut_history")
 
 
 @dataclass(frozen=True)
@@ -166,12 +154,9 @@ class TransferSettings(TrainingSettings, TaskSettings):
         flag="from",
         metavar="BUNDLE",
     )
-    fields: EventNames | None = setting(
-        None,
+    fields: EventNames | None = columns_setting(
         "columns of the log, such as channel,price, that this task reads of events beside what the "
-        "host reads",
-        metavar="NAME,...",
-        check=lambda name, value: as_fields(value, name),
+        "host reads"
     )
     times: bool = setting(
         True,
@@ -215,12 +200,8 @@ class TransferSettings(TrainingSettings, TaskSettings):
 
     def check(self):
         super().check()
-        if self.final and self.train_fraction < 1.0:
-            refuse(
-                "train_fraction",
-                "left out with `final`, which trains on everything",
-                self.train_fraction,
-            )
+        if self.final:
+            self.leave_out("with `final`, which trains on everything", "train_fraction")
         if self.patch is not None and self.method not in PATCHED:
             raise InputError(
                 f"`patch` should be left out unless `method` is {' or '.join(PATCHED)}. "
@@ -259,11 +240,7 @@ class MultiTaskSettings(ReadingSettings, NetworkSettings):
     head_dropout: float = setting(
         TransferSettings.dropout, "on the user's state before a head", check=rate
     )
-    train_fraction: float = setting(
-        SplitSettings.train_fraction,
-        "share of the training and validation users used",
-        check=fraction,
-    )
+    train_fraction: float = same_as(SplitSettings, "train_fraction")
     seed: int = setting(SplitSettings.seed, "of the splits and of the training", check=seed_number)
 
     def check(self):

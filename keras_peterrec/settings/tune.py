@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.errors import InputError, check_count, refuse
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.network.registry import usual_blocks
 from keras_peterrec.network.sizes import BASE, CHANNELS
 from keras_peterrec.settings.base import Settings, checked_value, positive_number, setting, type_of
 from keras_peterrec.settings.parser import meant
-from keras_peterrec.settings.pretrain import PretrainSettings
-from keras_peterrec.settings.refresh import RefreshSettings
+from keras_peterrec.settings.pretrain import PretrainSettings, RefreshSettings
 from keras_peterrec.settings.training import TrainingSettings
 from keras_peterrec.settings.transfer import DEFAULT_PATCH, PATCHED, TransferSettings
 
@@ -30,17 +29,11 @@ _BOOLS = {"yes": True, "no": False, "true": True, "false": False}
 
 @dataclass(frozen=True)
 class Searched:
-    """What is tried of one setting: some values, or a range.
-
-    Args:
-        name: str. The setting.
-        values: tuple of values, or `None` for a range.
-        low, high: numbers, the ends of a range, which belong to it.
-    """
+    """What is tried of one setting: some values, or a range."""
 
     name: str
-    values: tuple | None = None
-    low: Any = None
+    values: tuple | None = None  # `None` for a range
+    low: Any = None  # the ends of a range, which belong to it
     high: Any = None
 
     @property
@@ -64,11 +57,8 @@ class Searched:
     def parse(cls, settings_class: type[Settings], text: str) -> "Searched":
         """What a text such as `hidden_dim=64,128` or `dropout=0.1..0.4` asks for.
 
-        Args:
-            settings_class: the Settings of the command that is tuned.
-
         Raises:
-            InputError: there is no such setting, or its values cannot be used.
+            InputError: the command that is tuned has no such setting, or its values cannot be used.
         """
         name, _, asked = text.partition("=")
         name, asked = name.strip().replace("-", "_"), asked.strip()
@@ -163,8 +153,7 @@ class TuningSettings(TrainingSettings):
 
     def check(self):
         super().check()
-        if self.finish:
-            refuse("finish", "left out with tune; interrupt it, and the same command goes on", True)
+        self.leave_out("with tune; interrupt it, and the same command goes on", "finish")
         names = [searched.name for searched in self.space()]
         for name in names:
             if names.count(name) > 1:
@@ -194,7 +183,7 @@ class TuningSettings(TrainingSettings):
 
     def arguments(self, **changes: Any) -> dict[str, Any]:
         """The arguments of the command, without `out`, for one trial."""
-        names = [field.name for field in dataclasses.fields(self.tuned) if field.name != "out"]
+        names = {field.name for field in dataclasses.fields(self.tuned)} - {"out"}
         return {**{name: getattr(self, name) for name in names}, "final": False, **changes}
 
 
