@@ -118,6 +118,8 @@ def test_tasks_that_do_not_go_together_are_refused(host, new_host, tmp_path):
     assert list(MixedTasks.load(iter([tmp_path / "one"]), host).places_of) == ["one"]
     with pytest.raises(InputError, match="`folders` should be one or more"):
         MixedTasks.load([], host)
+    with pytest.raises(InputError, match="`tasks` should be one or more"):
+        MixedTasks.of_tasks({})
 
 
 def test_an_unknown_task_is_refused(host, histories):
