@@ -21,13 +21,12 @@ from keras_peterrec.types import AnyPath
 
 # What is read of a preset. The rest of it is for people, and for those who have Keras alone.
 HOST_FILES = ("host.json", "vocabulary.txt", "weights.npz")
-HUB = "hf://"
 _HUB_NAME = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?")
 
 
 def is_on_hub(preset: AnyPath) -> bool:
     """Whether a preset is named on the Hub, and not by a path."""
-    return str(preset).startswith(HUB)
+    return str(preset).startswith("hf://")
 
 
 def preset_folder(preset: AnyPath, argument: str) -> Path:

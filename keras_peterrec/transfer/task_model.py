@@ -134,11 +134,9 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return ops.cast(scores, "float32") + self.linear(history, told)
 
     def with_told(self, users: Tensor, told: Tensor | None) -> Tensor:
-        """Users `[B, C]` as the head reads them, given what columns say of them.
+        """Users `[B, C]`, of `user_states`, as the head reads them.
 
-        Args:
-            users: Tensor of shape `[B, C]`, of `user_states`.
-            told: Integer tensor of shape `[B, G]`, or `None` where nothing is told.
+        `told` is what columns say of them, integers `[B, G]`, or `None` where they say nothing.
         """
         return users if self.user_fields is None or told is None else self.user_fields(users, told)
 

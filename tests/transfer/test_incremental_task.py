@@ -6,6 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_cases import slow
+from task_samples import EVERY_PATCH
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.network.convolution import ConvolutionNetwork
@@ -13,20 +14,7 @@ from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
 from keras_peterrec.transfer.incremental_task import IncrementalTask
 from keras_peterrec.transfer.task_model import TaskModel
 
-PATCHES = (
-    None,
-    "bottleneck:2",
-    "compacter:4",
-    "lora:2",
-    "ia3",
-    "scale_shift",
-    "bias",
-    "norm",
-    "item_bottleneck:2",
-    "item_lora:2",
-    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
-    "lora:1+norm+bottleneck:2",
-)
+PATCHES = (None, *EVERY_PATCH, "lora:1+norm+bottleneck:2")
 
 
 def make_model(patch, seed=0, head=None, kernel_size=3, causal=True):

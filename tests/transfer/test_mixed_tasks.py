@@ -3,24 +3,14 @@
 import numpy as np
 import pytest
 from slow_cases import slow
-from task_samples import KINDS, make_task, scores
+from task_samples import EVERY_PATCH, KINDS, make_task, scores
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.transfer.combined_tasks import merge_task
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
-PATCHES = (
-    "bottleneck:2",
-    "compacter:4",
-    "lora:2",
-    "scale_shift",
-    "norm",
-    "item_bottleneck:2",
-    "item_lora:2",
-    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
-    "lora:1+norm+bottleneck:2",
-)
+PATCHES = (*EVERY_PATCH, "lora:1+norm+bottleneck:2")
 
 
 def make_tasks(host, patch="bottleneck:2", **reads):

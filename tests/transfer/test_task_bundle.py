@@ -5,7 +5,7 @@ import json
 import numpy_reference as reference
 import pytest
 from slow_cases import slow
-from task_samples import KINDS, TARGETS, make_task, scores
+from task_samples import EVERY_PATCH, KINDS, TARGETS, make_task, scores
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.weights_file import read_weights
@@ -14,19 +14,7 @@ from keras_peterrec.transfer.strategies import METHODS, SHARED_HOST
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
-PATCHES = (
-    "bottleneck:3",
-    "compacter:4",
-    "lora:2",
-    "ia3",
-    "scale_shift",
-    "bias",
-    "norm",
-    "item_bottleneck:2",
-    "item_lora:2",
-    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
-    "lora:1+norm",
-)
+PATCHES = (*EVERY_PATCH, "lora:1+norm")
 
 ANSWER = {
     "recommendation": lambda task, histories: task.recommend(histories, k=3)[1],

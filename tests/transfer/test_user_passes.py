@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from slow_cases import slow
+from task_samples import EVERY_PATCH
 
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.heads import RecommenderHead
@@ -13,18 +14,9 @@ from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.user_passes import UserPasses
 
 PATCHES = (
-    "bottleneck:2",
     "bottleneck:2,serial,inner_skip",
     "bottleneck:3,parallel_after_activation",
-    "compacter:4",
-    "lora:2",
-    "ia3",
-    "scale_shift",
-    "bias",
-    "norm",
-    "item_bottleneck:2",
-    "item_lora:2",
-    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
+    *EVERY_PATCH,
     "lora:1+norm",
 )
 # Where a patch stands, what it computes and what it reads are what can differ: these have all.
