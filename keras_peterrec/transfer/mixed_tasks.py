@@ -17,8 +17,7 @@ from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.log.user_fields import UserFields
-from keras_peterrec.log.vocabulary import item_ids
-from keras_peterrec.network.network import ITEM_EMBEDDING, Network
+from keras_peterrec.network.network import Network
 from keras_peterrec.patches.patch_layer import item_rows, with_weights
 from keras_peterrec.tasks.heads import head_weights
 from keras_peterrec.tasks.item_filters import NO_ITEM, NO_SCORE, ItemFilters
@@ -209,15 +208,16 @@ class MixedTasks(keras.Model):
         )
 
     def call(self, inputs: dict[str, Tensor]) -> Tensor:
-        model, host = self._pattern, self._pattern.host
         history, place = (ops.cast(inputs[name], "int32") for name in ("history", "place"))
-        if model.window is not None:
-            history = history[:, -model.window :]
-        padding_mask = host.padding_mask_layer(item_ids(history))
-        items = self.embed(history, place) * padding_mask
-        states, mask, positions = model.task_token(items, padding_mask, self.tokens(place))
-        patches = {where: self._acting(where, place) for where in host.sites}
-        users = model.patched_host.user(states, mask, positions, patches, training=False)
+        patches = {
+            where: {
+                site: functools.partial(self._act, patch, f"patches/{where}/{site}", place)
+                for site, patch in sites.items()
+            }
+            for where, sites in self._pattern.patches.items()
+        }
+        token = self._rows("task_token/token", place)
+        users = self._pattern.patched_host.user(history, patches, token, training=False)
         if (told := inputs.get("told")) is None:
             return users
         first = ops.expand_dims(ops.take(self._first_values, place), 1)
@@ -253,14 +253,6 @@ class MixedTasks(keras.Model):
     def linear_events(self) -> int:
         """See `TaskModel`."""
         return 0 if self.linear is None else self.linear.longest
-
-    def tokens(self, place: Tensor) -> Tensor:
-        """The task token of each row, `[B, 1, C]`."""
-        return self._rows("task_token/token", place)
-
-    def embed(self, history: Tensor, place: Tensor) -> Tensor:
-        """The events' vectors `[B, L, C]`, of rows of tables as each row's task changes them."""
-        return self.host.embed(history, self._acting(ITEM_EMBEDDING, place))
 
     def scores(self, histories: HistoryForms, tasks: Sequence[str]) -> list[np.ndarray]:
         """Each row's scores by its own task's head.
@@ -368,14 +360,6 @@ class MixedTasks(keras.Model):
             if name not in self.places_of:
                 refuse("tasks", f"of {', '.join(self.places_of)}", name)
         return np.array([self.places_of[name] for name in tasks], "int32")
-
-    def _acting(self, layer, place):
-        """The patches at a place of the host with each row's weights, `{site: callable}`."""
-        patches = self._pattern.patches[layer].items()
-        return {
-            site: functools.partial(self._act, patch, f"patches/{layer}/{site}", place)
-            for site, patch in patches
-        }
 
     def _act(self, patch, path, place, inputs, outputs, seen=None):
         """What a patch gives with each row's weights."""

@@ -87,31 +87,34 @@ class PatchedHost(keras.layers.Layer):
         at_ends: bool = False,
         training: bool | None = None,
     ) -> Tensor:
-        host = self.host
         history = ops.cast(history, "int32")
         if cuts is not None:
             return self._at_cuts(history, ops.cast(cuts, "int32"), at_ends, training)
-        if self.window is not None:
-            history = history[:, -self.window :]
-        padding_mask = host.padding_mask_layer(item_ids(history))
-        items = host.embedding_dropout(self.embed(history), training=training)
-        states, mask, positions = self.task_token(items * padding_mask, padding_mask)
-        return self.user(states, mask, positions, self.patches, training)
+        return self.user(history, self.patches, training=training)
 
     def user(
         self,
-        states: Tensor,
-        padding_mask: Tensor,
-        token_positions: Tensor,
+        history: Tensor,
         patches: Patches,
+        token: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
-        """The user `[B, C]`, from what `TaskToken` makes of embedded histories."""
+        """The user `[B, C]` after a history.
+
+        The patches and the task token are this layer's, or those of each row: `MixedTasks` gives
+        patches that act so, and a token `[B, 1, C]`.
+        """
         host = self.host
+        if self.window is not None:
+            history = history[:, -self.window :]
+        padding_mask = host.padding_mask_layer(item_ids(history))
+        items = host.embed(history, patches[ITEM_EMBEDDING])
+        items = host.embedding_dropout(items, training=training)
+        states, mask, positions = self.task_token(items * padding_mask, padding_mask, token)
         if host.causal:  # the token stands at the end
-            return host.finish(host.run_last(states, padding_mask, patches, training))
-        states = host.run(states, padding_mask, None, patches, training)
-        return host.finish(self.user_pooling(states, token_positions))
+            return host.finish(host.run_last(states, mask, patches, training))
+        states = host.run(states, mask, None, patches, training)
+        return host.finish(self.user_pooling(states, positions))
 
     def embed(self, history: Tensor) -> Tensor:
         """The events' vectors `[B, L, C]`, of rows of tables as the patches change them."""

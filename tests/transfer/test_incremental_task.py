@@ -1,6 +1,7 @@
 """A state carried from event to event against the whole history, patches on."""
 
 import numpy as np
+import numpy_reference as reference
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -22,11 +23,7 @@ def make_model(patch, seed=0, head=None, kernel_size=3, causal=True):
         20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal
     )
     model = TaskModel(host, head or LinearHead(3), patch)
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        if "seed" not in weight.name:
-            weight.assign(rng.normal(0.2, 0.4, weight.shape))
-    return model
+    return reference.randomise(model, seed, scale=0.4, mean=0.2)
 
 
 @pytest.mark.parametrize(

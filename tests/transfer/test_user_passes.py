@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 import tensorflow as tf
 from slow_cases import slow
@@ -37,11 +38,7 @@ ANSWERS = np.random.default_rng(0).integers(-1, 5, (2, 8, 2))
 def make_task(method="patch", patch=None, dtype=None):
     host = ConvolutionNetwork(20, hidden_dim=8, dilations=(1, 2), dtype=dtype)
     task = build_task(host, RecommenderHead(5), method, patch, window=18)
-    rng = np.random.default_rng(0)
-    for weight in task.weights:
-        if "seed" not in weight.name:
-            weight.assign(rng.normal(0.1, 0.3, weight.shape))
-    return task
+    return reference.randomise(task, scale=0.3, mean=0.1)
 
 
 def rows(length=24):
