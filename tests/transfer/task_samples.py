@@ -84,3 +84,13 @@ def edit(file, **changes):
     content = {**json.loads(file.read_text()), **changes}
     content = {key: value for key, value in content.items() if value is not ...}
     file.write_text(json.dumps(content))
+
+
+def damage(file, how):
+    """Takes a file away (`missing`), or leaves nothing, half or no text of it."""
+    content = file.read_bytes()
+    left = {"empty": b"", "half": content[: len(content) // 2], "binary": b"\xff\x00\n" * 9}
+    if how == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(left[how])

@@ -14,6 +14,7 @@ from keras_peterrec.transfer.strategies import METHODS, SHARED_HOST
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
+DILATIONS = (1, 4)  # of two blocks
 PATCHES = (*EVERY_PATCH, "lora:1+norm")
 
 ANSWER = {
@@ -27,11 +28,6 @@ SOME = ("compacter:4", PATCHES[-2], PATCHES[-1])
 # How many weights of the host a bundle holds: those in which a copy differs.
 OF_THE_HOST = {"patch": 0, "head": 0, "last1": 4, "last2": 8}
 OF_THE_HOST |= dict.fromkeys(("all", "scratch", "random_host"), 19)
-
-
-@pytest.fixture
-def dilations():
-    return (1, 4)  # of two blocks
 
 
 def saved_and_loaded(task, host, folder):
