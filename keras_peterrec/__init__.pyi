@@ -86,10 +86,10 @@ from keras_peterrec.tasks.task_data import TaskData as TaskData
 from keras_peterrec.tasks.task_kind import Metric as Metric
 from keras_peterrec.tasks.task_kind import TaskKind as TaskKind
 from keras_peterrec.training.callbacks import Validation as Validation
-from keras_peterrec.transfer.added_items import add_items as add_items
 from keras_peterrec.transfer.combined_tasks import average_tasks as average_tasks
 from keras_peterrec.transfer.combined_tasks import merge_task as merge_task
 from keras_peterrec.transfer.combined_tasks import stack_tasks as stack_tasks
+from keras_peterrec.transfer.grown_host import add_items as add_items
 from keras_peterrec.transfer.host import Host as Host
 from keras_peterrec.transfer.incremental_task import IncrementalTask as IncrementalTask
 from keras_peterrec.transfer.mixed_tasks import MixedTasks as MixedTasks

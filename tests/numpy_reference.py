@@ -15,12 +15,12 @@ def numbers(weight):
     return np.asarray(value, dtype="float64")
 
 
-def randomise(layer, seed=0, scale=0.5):
+def randomise(layer, seed=0, scale=0.5, mean=0.0):
     """Gives every weight of a layer or model random numbers, zeros among them."""
     rng = np.random.default_rng(seed)
     for weight in layer.weights:
         if "seed" not in weight.name:
-            weight.assign(rng.normal(0.0, scale, tuple(weight.shape)).astype("float32"))
+            weight.assign(rng.normal(mean, scale, tuple(weight.shape)).astype("float32"))
     return layer
 
 

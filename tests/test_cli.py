@@ -37,25 +37,16 @@ def small_log(tmp_path_factory):
     return path
 
 
+def pretraining(log, out):
+    """The words of a short one."""
+    options = "--hidden-dim 8 --blocks 1 --max-length 10 --epochs 1"
+    return ["pretrain", "--log", log, "--out", out, *options.split()]
+
+
 @pytest.fixture(scope="module")
 def pretrained(small_log, tmp_path_factory):
     out = tmp_path_factory.mktemp("cli") / "host"
-    done = run(
-        "pretrain",
-        "--log",
-        small_log,
-        "--out",
-        out,
-        "--hidden-dim",
-        8,
-        "--blocks",
-        1,
-        "--max-length",
-        10,
-        "--epochs",
-        1,
-        "--json",
-    )
+    done = run(*pretraining(small_log, out), "--json")
     assert done.returncode == 0, done.stderr
     return out, done
 
@@ -104,21 +95,7 @@ def test_json_is_all_that_stands_on_stdout(pretrained):
 
 def test_finished_run_prints_a_table(pretrained, small_log):
     out, _ = pretrained
-    done = run_here(
-        "pretrain",
-        "--log",
-        small_log,
-        "--out",
-        out,
-        "--hidden-dim",
-        8,
-        "--blocks",
-        1,
-        "--max-length",
-        10,
-        "--epochs",
-        1,
-    )
+    done = run_here(*pretraining(small_log, out))
     assert done.returncode == 0, done.stderr
     assert "ndcg@10" in done.stdout and "popularity" in done.stdout
     assert "already finished" in done.stderr and "epoch" not in done.stderr

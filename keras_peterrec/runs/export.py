@@ -27,7 +27,7 @@ from keras_peterrec.serving.export_files import (
 from keras_peterrec.serving.signature_names import NEXT_ITEM
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.export import ExportSettings
-from keras_peterrec.transfer.added_items import add_items, append_saved, tell_own_network
+from keras_peterrec.transfer.grown_host import add_items, append_saved, tell_own_network
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.strategies import SHARED_HOST

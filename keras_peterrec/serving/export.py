@@ -38,7 +38,7 @@ from keras_peterrec.serving.warmup import (
     write_warmup,
 )
 from keras_peterrec.tensorflow_internals import quiet_tensorflow
-from keras_peterrec.transfer.added_items import save_added
+from keras_peterrec.transfer.grown_host import save_added
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.presets import is_on_hub

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.linear.linear_table import LinearTable, linear_config
+from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.network.network import ITEM_EMBEDDING
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.transfer.strategies import trained_parts
-from keras_peterrec.transfer.task import Task, refuse_own_fields
+from keras_peterrec.transfer.task import Task, new_linear, refuse_own_fields
 from keras_peterrec.transfer.task_model import TaskModel
 
 
@@ -46,7 +46,7 @@ def merge_task(task: Task) -> Task:
             f"Received: {'no patch' if patch is None else patch.short_name}."
         )
     host = model.host.copy()
-    arguments = {**_arguments(model), **trained_parts("all"), "linear": _same_linear(model)}
+    arguments = {**_arguments(model), **trained_parts("all"), "linear": new_linear(model)}
     merged = TaskModel(host, task.new_head(), None, **arguments)
     for path, weight in merged.task_weights().items():
         weight.assign(model.task_weights()[path])
@@ -89,7 +89,7 @@ def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None)
     _check_alike(tasks, lambda task: task.model.history_settings(), "reading of the history")
     _check_alike(tasks, lambda task: task.user_fields, "columns of users")
     _check_alike(tasks, lambda task: task.model.own_fields.to_config(), "fields of events")
-    mean = _new_task(tasks[-1], tasks[-1].model.patch, tasks)
+    mean = _new_task(tasks, tasks[-1].model.patch)
     named = [task.model.task_weights() for task in tasks]
     for path, weight in mean.model.task_weights().items():
         weight.assign(sum(w * np.asarray(one[path]) for w, one in zip(weights, named)))
@@ -128,7 +128,7 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
             f"Received: {', '.join('no patch' if p is None else p.short_name for p in patches)}."
         )
     # A stack is one more link of the chain; its own chains are kept whole.
-    stacked = _new_task(tasks[-1], Stack(tuple(patches)), tasks, _same_linear(tasks[-1].model))
+    stacked = _new_task(tasks, Stack(tuple(patches)), new_linear(tasks[-1].model))
     for path, weight in stacked.model.task_weights().items():
         if not path.startswith("patches/"):
             weight.assign(tasks[-1].model.task_weights()[path])
@@ -164,23 +164,17 @@ def _mean_linear(tasks, weights):
     return LinearTable.of_part(dataclasses.replace(first, table=table, bias=bias))
 
 
-def _same_linear(model):
-    """A LinearTable with the settings of a model's, or `None`."""
-    return None if model.linear is None else LinearTable(**linear_config(model.linear))
-
-
-def _new_task(like, patch, tasks, linear=None):
-    """An untrained task on the common host of `tasks`, with the answers of `like`."""
+def _new_task(tasks, patch, linear=None):
+    """An untrained task on the common host of tasks, with the answers of the last."""
+    last = tasks[-1]
     for task in tasks:
         if task.method != "patch":
             raise InputError(f"`tasks` should be of the method patch. Received: {task.method}.")
-        if task.model.host is not like.model.host:
+        if task.model.host is not last.model.host:
             raise InputError("`tasks` should be on one host object. Received: several.")
-    model = TaskModel(
-        like.model.host, like.new_head(), patch, linear=linear, **_arguments(like.model)
-    )
-    read = like.host, like.user_fields
-    return Task(model, "patch", like.kind, like.settings, False, *read)
+    arguments = {**_arguments(last.model), "linear": linear}
+    model = TaskModel(last.model.host, last.new_head(), patch, **arguments)
+    return Task(model, "patch", last.kind, last.settings, False, last.host, last.user_fields)
 
 
 def _arguments(model):
@@ -188,9 +182,13 @@ def _arguments(model):
     of_users = model.user_fields
     if of_users is not None:
         of_users = type(of_users).from_config(of_users.get_config())
-    settings = {"dropout": model.dropout, "name": model.name, "user_fields": of_users}
-    settings["own_fields"] = model.own_fields
-    return {**settings, **model.history_settings()}
+    return {
+        "dropout": model.dropout,
+        "name": model.name,
+        "user_fields": of_users,
+        "own_fields": model.own_fields,
+        **model.history_settings(),
+    }
 
 
 def _check_alike(tasks, read, what):

@@ -1,12 +1,19 @@
-"""A host with more items: the old ones keep their ids and vectors, the new ones are appended."""
+"""A host with more items: the old ones keep their ids and vectors, the new ones are appended.
 
-from typing import Any
+`grow_host` makes one of new events, to be trained; `add_items` of columns alone, without training.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.integers import slices
+from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.linear.vector_regression import predicted_vectors
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import ItemFeatures
@@ -14,9 +21,12 @@ from keras_peterrec.log.vocabulary import UNK, Vocabulary, number_of, rows_of_it
 from keras_peterrec.models.pretrainer import OBJECTIVES
 from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.host import OUTPUT_TABLE, Host
+from keras_peterrec.transfer.task import Task
+from keras_peterrec.types import AnyPath
 
 BESIDE = 3  # events before and after that count as beside
 FROM_COLUMNS = 10.0  # so many items beside a new one say as much as its columns
+_ITEMS, _VECTORS = "items.txt", "vectors.npz"  # of a folder with added items
 
 
 def grown_vocabulary(
@@ -24,13 +34,9 @@ def grown_vocabulary(
 ) -> tuple[Vocabulary, np.ndarray]:
     """The items of a vocabulary and, after them, new ones by falling counts.
 
-    Args:
-        item_ids: object array `[I]` of str, known items and new ones.
-        counts: int array `[I]`.
-        min_count: int. New items with smaller counts are left out. Defaults to `1`.
-
-    Returns:
-        Vocabulary and an int array of the counts of its items, 0 for those not in `item_ids`.
+    `item_ids` and `counts`, `[I]` each, are of known items and new ones; new ones with fewer than
+    `min_count` are left out. Beside the new vocabulary it gives the counts of its items, 0 for
+    those not in `item_ids`.
     """
     new = (vocabulary.encode(item_ids) == UNK) & (counts >= min_count)
     items = vocabulary.items
@@ -61,18 +67,12 @@ def grow_host(
     vector by their columns counts as `FROM_COLUMNS` such neighbours.
 
     Its sampled softmax, if it has one, draws items as often as they are counted, since they are no
-    longer in the order of their frequency.
+    longer in the order of their frequency. The copy has no linear part.
 
     Args:
-        host: Host. It is not changed.
-        vocabulary: Vocabulary that begins with the host's items, of `grown_vocabulary`.
-        counts: int array. How often training sees each of its items.
-        sequences: Events of the new log and that vocabulary.
-        seed: int. Of the negatives.
-        features: ItemFeatures or `None`. Defaults to `None`.
-
-    Returns:
-        Host, without a linear part.
+        vocabulary, counts: of `grown_vocabulary`; how often training sees each item.
+        sequences: of the new log and that vocabulary.
+        seed: of the negatives.
     """
     known_items = len(host.vocabulary.items)
     pairs = pairs_beside(sequences, known_items, len(vocabulary.items))
@@ -116,10 +116,8 @@ def vectors_by_columns(
     `predicted_vectors`.
 
     Args:
-        items: object array `[K + N]` of str, known items and new ones.
-        known: int. K.
-        table: float array `[K, C]` of the known items.
-        path: str. Whose table it is; see `item_tables`. Defaults to that of the inputs.
+        items: `[K + N]`, known items and new ones; `known` is K.
+        table: `[K, C]`, of the known items; `path` says which of `item_tables` it is.
 
     Returns:
         Which new items the features are of, bool `[N]`, and a vector for each, `[N, C]`: the mean
@@ -153,25 +151,23 @@ def host_with_vectors(
 ) -> Host:
     """A copy of a host with more items, without a linear part.
 
-    Args:
-        host: Host. It is not changed.
-        vocabulary: Vocabulary that begins with the host's items.
-        vectors: dict of the new items' vectors, by the paths of `item_tables`.
-        counts: int array or `None`. How often a sampled softmax draws each item; `None` as before.
-        seed: int. Of the negatives.
+    The vocabulary begins with the host's items; `vectors` are the new ones', by the paths of
+    `item_tables`. A sampled softmax draws items as often as `counts` say, or as before where they
+    are `None`.
     """
     old, network = host.pretrainer, host.backbone
     config = {**network.get_config(), "vocabulary_size": len(vocabulary)}
     backbone = type(network).from_config(config)
-    arguments: dict[str, Any] = {"tied": old.tied, "negatives": old.negatives, "seed": seed}
-    law: dict[str, Any] = {"sampler": old.sampler}
+    pretrainer_of = functools.partial(
+        OBJECTIVES[host.objective], backbone, tied=old.tied, negatives=old.negatives, seed=seed
+    )
+    drawn = None
     if old.counts is not None:
         more = len(vocabulary.items) - len(old.counts)
-        law["counts"] = np.pad(np.asarray(old.counts), (0, more))
-    pretrainer = OBJECTIVES[host.objective](backbone, **arguments, **law)
+        drawn = np.pad(np.asarray(old.counts), (0, more))
+    pretrainer = pretrainer_of(sampler=old.sampler, counts=drawn)
     if pretrainer.sampled_softmax is not None and counts is not None:
-        law = {"sampler": "counts", "counts": counts}
-        pretrainer = OBJECTIVES[host.objective](backbone, **arguments, **law)
+        pretrainer = pretrainer_of(sampler="counts", counts=counts)
     before, after = network.named_weights(), backbone.named_weights()
     for path, weight in after.items():
         value = np.asarray(before[path])
@@ -191,12 +187,7 @@ def host_with_vectors(
 def pairs_beside(sequences: Events, known: int, items: int) -> scipy.sparse.csr_matrix:
     """How often each item comes beside each new one in the events that are trained on.
 
-    Args:
-        known: int. Items that are not new, the first ones.
-        items: int. All items of the vocabulary, without special ids.
-
-    Returns:
-        Sparse float32 matrix `[new items, items]`.
+    Of `items` items the first `known` are not new. A float32 matrix `[new items, items]`.
     """
     starts, stops = sequences.training_windows(max(1, len(sequences.items)))
     lengths = stops + 1 - starts
@@ -215,14 +206,9 @@ def pairs_beside(sequences: Events, known: int, items: int) -> scipy.sparse.csr_
 
 
 def vectors_beside(table: np.ndarray, pairs: scipy.sparse.csr_matrix) -> np.ndarray:
-    """Vectors of new items, from those of the items beside them.
+    """Vectors of new items, float32 `[N, C]`, from those of the items beside them.
 
-    Args:
-        table: float array `[K, C]` of the known items.
-        pairs: sparse matrix `[N, K + N]`, of `pairs_beside`.
-
-    Returns:
-        float32 array `[N, C]`.
+    Of the known items' `table`, `[K, C]`, and of `pairs_beside`, `[N, K + N]`.
     """
     count = pairs.shape[0]
     mean = table.mean(axis=0) if len(table) else np.zeros(table.shape[1])
@@ -237,3 +223,82 @@ def vectors_beside(table: np.ndarray, pairs: scipy.sparse.csr_matrix) -> np.ndar
         means = (beside[reached] @ vectors) / sums[reached, None]
         vectors[len(table) :][reached] = means
         has_vector[len(table) :] |= reached
+
+
+def add_items(host: Host, features: ItemFeatures) -> Host:
+    """A host that knows the items of a table as well, without training.
+
+    The vectors of new items follow from their columns, see `vectors_by_columns`. All else stays as
+    it is, bit for bit, so that the host's tasks are tasks of the new one.
+
+    Args:
+        host: Host. It is not changed.
+        features: ItemFeatures, of `read_items`: known items, to learn from, and new ones.
+
+    Raises:
+        InputError: see `vectors_by_columns`.
+
+    Example:
+
+    >>> host = add_items(Host.load("runs/host"), read_items("items.csv"))
+    """
+    known_items = len(host.vocabulary.items)
+    new = features.item_ids[host.vocabulary.encode(features.item_ids) == UNK]
+    items = np.concatenate([host.vocabulary.items, new])
+    vectors = {
+        path: vectors_by_columns(host, items, known_items, table, features, path)[1]
+        for path, table in item_tables(host).items()
+    }
+    return _appended(host, new, vectors)
+
+
+def save_added(host: Host, count: int, folder: AnyPath) -> None:
+    """Writes a host's last items and their vectors into a new folder."""
+    folder = Path(folder)
+    folder.mkdir()
+    Vocabulary(host.vocabulary.items[-count:], special_ids=False).save(folder / _ITEMS)
+    vectors = {path: table[-count:] for path, table in item_tables(host).items()}
+    write_weights(folder / _VECTORS, vectors)
+
+
+def append_saved(host: Host, folder: AnyPath) -> Host:
+    """The host with the items that `save_added` wrote, bit for bit."""
+    new = Vocabulary.load(Path(folder) / _ITEMS).items
+    return _appended(host, new, read_weights(Path(folder) / _VECTORS))
+
+
+def tell_own_network(task: Task, host: Host, known: int, features: ItemFeatures) -> None:
+    """Gives new items vectors in a task that has a network of its own, not the host's.
+
+    They are predicted from what that network learned of the first `known` items, those that the
+    task was trained with. `host` is the one with new items that the task was loaded on.
+    """
+    weight = task.model.host.named_weights()[ITEM_TABLE]
+    table = np.array(weight)
+    rows = rows_of_items(table)  # a view: what it gets, the table has
+    asked = host.vocabulary.items, known, rows[:known], features
+    rows[known:] = vectors_by_columns(host, *asked)[1]
+    weight.assign(table)
+
+
+def _appended(host, new, vectors):
+    vocabulary = Vocabulary(np.concatenate([host.vocabulary.items, new]))
+    grown = host_with_vectors(host, vocabulary, vectors, None, host.pretrainer.seed)
+    grown.origin = {**host.origin, "parent": host.fingerprint()}
+    grown.compatible_with = {host.fingerprint(): len(host.vocabulary.items), **host.compatible_with}
+    if host.pretrainer.linear is not None:
+        grown.pretrainer.linear = _linear_of_more(host.pretrainer.linear, len(new))
+    return grown
+
+
+def _linear_of_more(layer, more):
+    """A LinearTable that says nothing of so many items more."""
+    part = layer.part()
+    if part.is_sparse:
+        size = part.table.shape[0] + more
+        table = part.table.copy()
+        table.resize(size, size)
+    else:
+        table = np.pad(part.table, ((0, more), (0, more)))
+    bias = np.pad(part.bias, (0, more))
+    return LinearTable.of_part(dataclasses.replace(part, table=table, bias=bias))

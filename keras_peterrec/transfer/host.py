@@ -245,9 +245,12 @@ class Host:
         folder.mkdir(parents=True, exist_ok=True)
         self.vocabulary.save(folder / "vocabulary.txt")
         pretrainer = self.pretrainer
-        more = {} if pretrainer.counts is None else {COUNTS: np.asarray(pretrainer.counts)}
-        more |= {} if self.item_fields is None else self.item_fields.arrays()
-        write_weights(folder / "weights.npz", {**self._weights(), **more})
+        arrays = self._weights()
+        if pretrainer.counts is not None:
+            arrays[COUNTS] = np.asarray(pretrainer.counts)
+        if self.item_fields is not None:
+            arrays |= self.item_fields.arrays()
+        write_weights(folder / "weights.npz", arrays)
         write_json(
             folder / "host.json",
             {

@@ -57,6 +57,7 @@ class IncrementalTask:
         if model.linear is not None and model.linear.features:
             self._columns += max(max(f.number or 0, f.value or 0) for f in model.linear.features)
         self._id_rows = -(-model.linear_events * self._columns // model.host.hidden_dim)
+        self._width = self._id_rows * model.host.hidden_dim  # numbers of a state that are of events
 
     @property
     def state_shape(self) -> tuple[int, int]:
@@ -156,11 +157,6 @@ class IncrementalTask:
             return ops.pad(history, [[0, 0], [0, 0], [0, self._columns - 1]])
         return history[..., : self._columns]
 
-    @property
-    def _width(self):
-        """The numbers of a state that are of events."""
-        return self._id_rows * self.model.host.hidden_dim
-
     def _history(self, state):
         """The last known events in a state, int32 `[B, n]` or `[B, n, columns]`, padded left."""
         told = ops.reshape(state[:, self.model.host.state_rows :], (-1, self._width))
@@ -180,23 +176,19 @@ class IncrementalTask:
 
     def _ids_as_rows(self, history):
         """The last events of histories as rows of a state, without unknown items."""
-        width = self._width
         history = ops.cast(history, "float32")
         if self._columns > 1:
             history = ops.reshape(history, (-1, history.shape[1] * self._columns))
-        history = ops.pad(history, [[0, 0], [width, 0]])
-        ids = history[:, history.shape[1] - width :]
+        history = ops.pad(history, [[0, 0], [self._width, 0]])
+        ids = history[:, history.shape[1] - self._width :]
         return ops.reshape(ids, (-1, self._id_rows, self.model.host.hidden_dim))
 
 
 def refuse_times_between(fields: EventFields, argument: str) -> None:
     """Raises InputError where a task reads the time since the previous event.
 
-    A state keeps no times: an event alone does not tell it.
-
-    Args:
-        fields: EventFields that the task reads in its own way.
-        argument: str. What messages call the task.
+    A state keeps no times: an event alone does not tell it. `fields` are those that the task reads
+    in its own way.
     """
     if fields.read_times:
         raise InputError(

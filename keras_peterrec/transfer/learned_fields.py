@@ -16,22 +16,17 @@ _PREFIX = "item_fields/"  # of the names of weights
 class LearnedFields:
     """The tables of items' fields that a host was trained with.
 
-    Args:
-        fields: list of ItemField.
-        weights: dict from the path of a table of items to the weights of its ItemFieldVectors by
-            name: `table` `[1 + count, C]` and, with columns of vectors, `projection` `[D, C]`.
+    `weights` has, by the path of a table of items, the weights of its ItemFieldVectors by name:
+    `table` `[1 + count, C]` and, with columns of vectors, `projection` `[D, C]`.
     """
 
     fields: list[ItemField]
     weights: dict[str, dict[str, np.ndarray]]
 
     def vectors(self, path: str, features: ItemFeatures) -> np.ndarray:
-        """What their fields add to the vectors of items, float32 `[I, C]`.
+        """What their fields add to the vectors of items in the table at `path`, float32 `[I, C]`.
 
-        Args:
-            path: str. Of the table of items whose vectors these are.
-            features: ItemFeatures, with the columns of the fields; one that is missing adds
-                nothing.
+        A column of the fields that the features lack adds nothing.
 
         Raises:
             InputError: see `ItemFields.read`.
@@ -39,8 +34,7 @@ class LearnedFields:
         rows = np.arange(len(features.item_ids))
         found = ItemFields.read(self.fields, features.columns, rows, len(rows))
         weights = self.weights[path]
-        channels = weights["table"].shape[1]
-        layer = ItemFieldVectors(found, channels)
+        layer = ItemFieldVectors(found, channels=weights["table"].shape[1])
         for name, value in weights.items():
             getattr(layer, name).assign(value)
         return np.asarray(layer.all())

@@ -23,19 +23,14 @@ class MixedLinear(keras.layers.Layer):
     them, all do; the others say nothing of them.
 
     Args:
-        parts: list of LinearTable or `None`, one for each task; one of them is a LinearTable. The
-            features that each reads are the first of those of the one that reads most.
-        outputs: list of int. Scores of each task.
+        parts: One for each task, not all of them `None`. The features that each reads are the first
+            of those of the one that reads most.
+        outputs: How many scores each task has.
 
-    Call arguments:
-        history: Integer tensor of shape `[B, L]` or `[B, L, 1 + F + V]`, padded on the left.
-        place: Integer tensor of shape `[B]`, the task of each row.
-        told: Integer tensor of shape `[B, G]`, what columns say of the users, numbered as each
-            row's own task does, or `None`.
-
-    Returns:
-        float32 tensor of shape `[B, W]`. The scores of a row whose task is t lie in
-        `starts[t] : starts[t] + outputs[t]`, without the `biases[t]`.
+    Call arguments: `history`, `[B, L]` or `[B, L, 1 + F + V]`, padded on the left; `place`, `[B]`,
+    the task of each row; `told`, `[B, G]`, what columns say of the users, numbered as each row's
+    own task does, or `None`. The answer is float32 `[B, W]`: the scores of a row whose task is t
+    lie in `starts[t] : starts[t] + outputs[t]`, without the `biases[t]`.
     """
 
     def __init__(self, parts: Sequence[LinearTable | None], outputs: Sequence[int]) -> None:

@@ -1,5 +1,6 @@
 """Batches in which every row has a task of its own."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,24 +13,35 @@ from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.layers.user_field_vectors import added_vectors
-from keras_peterrec.linear.linear_table import LinearTable, linear_config
+from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.log.user_fields import UserFields
-from keras_peterrec.log.vocabulary import item_ids
-from keras_peterrec.network.network import ITEM_EMBEDDING, Network
+from keras_peterrec.network.network import Network
 from keras_peterrec.patches.patch_layer import item_rows, with_weights
 from keras_peterrec.tasks.heads import head_weights
 from keras_peterrec.tasks.item_filters import NO_ITEM, NO_SCORE, ItemFilters
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_linear import MixedLinear
-from keras_peterrec.transfer.task import Task, refuse_own_fields, user_field_vectors
+from keras_peterrec.transfer.task import Task, new_linear, refuse_own_fields, user_field_vectors
 from keras_peterrec.transfer.task_bundle import TaskBundle
 from keras_peterrec.types import AnyPath, Layer, Tensor, Variable, Variables
 
-# Where the stacked weights have the vectors of what columns say of users, task after task.
+# The vectors of what columns say of users: a task's own among its weights, and task after task.
 USER_VALUES = "user_fields/table"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """What one task brings into a mix."""
+
+    built: tuple  # method, patch method, how much of a history is read: the same for all
+    arrays: dict[str, np.ndarray]
+    kind: TaskKind
+    linear: LinearTable | None  # of its own, with the values of `arrays` once these are checked
+    user_fields: UserFields
+    own_fields: EventFields
 
 
 class MixedTasks(keras.Model):
@@ -100,23 +112,22 @@ class MixedTasks(keras.Model):
     @classmethod
     def of_tasks(cls, tasks: Mapping[str, Task]) -> "MixedTasks":
         """Stacks trained tasks, `{name: Task}`."""
-        tasks = dict(tasks)
-        bundles = {
-            name: (
-                (task.method, task.model.patch, task.model.history_settings()),
-                {path: np.asarray(w) for path, w in task.model.task_weights().items()},
+        tasks, parts = dict(tasks), {}
+        pattern = next(iter(tasks.values()), None)
+        for name, task in tasks.items():
+            model = task.model
+            if model.host is not pattern.model.host:
+                raise InputError("`tasks` should be on one host object. Received: several.")
+            refuse_own_fields(model.own_fields, "tasks")
+            parts[name] = _Part(
+                (task.method, model.patch, model.history_settings()),
+                {path: np.asarray(weight) for path, weight in model.task_weights().items()},
                 task.kind,
-                linear_config(task.model.linear),
+                new_linear(model),
                 task.user_fields,
-                task.model.own_fields,
+                model.own_fields,
             )
-            for name, task in tasks.items()
-        }
-        if any(task.model.host is not _first(tasks).model.host for task in tasks.values()):
-            raise InputError("`tasks` should be on one host object. Received: several.")
-        for task in tasks.values():
-            refuse_own_fields(task.model.own_fields, "tasks")
-        return cls._of_bundles(_first(tasks), bundles, tasks)
+        return cls._of_parts(pattern, parts, tasks, "tasks")
 
     @classmethod
     def load(
@@ -128,11 +139,11 @@ class MixedTasks(keras.Model):
             InputError: see `Task.load`; or the tasks are not of the method `patch` with
                 one patch method.
         """
-        bundles, folders = {}, list(folders)
+        folders, parts = list(folders), {}
         pattern = Task.load(folders[0], host, argument) if folders else None
         for folder in folders:
             bundle = TaskBundle.read(folder, argument)
-            if bundle.name in bundles:
+            if bundle.name in parts:
                 raise InputError(
                     f"`{argument}` should have different names. Received: two {bundle.name!r}."
                 )
@@ -143,70 +154,70 @@ class MixedTasks(keras.Model):
             variables = pattern.model.task_weights()
             if linear is not None:
                 variables |= linear.named_weights()
-            bundles[bundle.name] = (
+            parts[bundle.name] = _Part(
                 (bundle.method, bundle.patch(), bundle.history_settings()),
                 bundle.arrays(variables, host),
                 bundle.kind(),
-                linear_config(linear),
+                linear,
                 bundle.user_fields(),
                 bundle.own_fields(),
             )
-        if not bundles:
-            raise InputError(f"`{argument}` should be one or more. Received: none.")
-        sources = dict(zip(bundles, folders))
-        return cls._of_bundles(pattern, bundles, sources, argument)
+        return cls._of_parts(pattern, parts, dict(zip(parts, folders)), argument)
 
     @classmethod
-    def _of_bundles(cls, pattern, bundles, sources, argument="tasks"):
-        wanted = _first(bundles)[0]
-        shared = {
+    def _of_parts(cls, pattern, parts, sources, argument):
+        if not parts:
+            raise InputError(f"`{argument}` should be one or more. Received: none.")
+        stacked = {
             path: weight
             for path, weight in pattern.model.task_weights().items()
             if not path.startswith(("head/", "linear/", "user_fields/"))
         }
-        rows = {path: [] for path in shared}
-        heads, linear, of_users = [], [], []
-        for name, (built, arrays, kind, settings, fields, _) in bundles.items():
-            if built != wanted or built[0] != "patch":
+        of_each, heads = list(parts.values()), []
+        for name, part in parts.items():
+            if part.built != of_each[0].built or part.built[0] != "patch":
                 raise InputError(
-                    f"`{argument}` should be of the method patch, of one patch method, and read "
-                    f"as much of a history. Received: {name!r} of {', '.join(map(str, built))}."
+                    f"`{argument}` should be of the method patch, of one patch method, and read as "
+                    f"much of a history. Received: {name!r} of {', '.join(map(str, part.built))}."
                 )
-            head = kind.new_head()
-            heads.append(head)
+            head = part.kind.new_head()
             head.build((None, pattern.model.host.hidden_dim))
-            named = head_weights(head)
-            linear.append(None if settings is None else LinearTable(**settings))
-            if settings is not None:
-                named |= linear[-1].named_weights()
-            vectors = user_field_vectors(fields, pattern.model.host)
-            if vectors is not None:
-                named |= vectors.named_weights()
-                of_users.append(vectors.table)
-            check_arrays({**shared, **named}, arrays, name)
-            for path, weight in named.items():
-                weight.assign(arrays[path])
-            for path in rows:
-                rows[path].append(arrays[path])
-        stacked = {path: np.stack(of_tasks) for path, of_tasks in rows.items()}
-        if of_users:
-            stacked[USER_VALUES] = np.concatenate([np.asarray(table) for table in of_users])
-        kinds = [kind for _, _, kind, *_ in bundles.values()]
-        user_fields = [fields for *_, fields, _ in bundles.values()]
-        own_fields = max((own for *_, own in bundles.values()), key=len)
-        read = linear, user_fields, own_fields
-        return cls(pattern, bundles, stacked, heads, kinds, sources, *read)
+            heads.append(head)
+            own = head_weights(head)
+            if part.linear is not None:
+                own |= part.linear.named_weights()
+            vectors = user_field_vectors(part.user_fields, pattern.model.host)
+            of_users = {} if vectors is None else vectors.named_weights()
+            check_arrays({**stacked, **own, **of_users}, part.arrays, name)
+            for path, weight in own.items():
+                weight.assign(part.arrays[path])
+        weights = {path: np.stack([part.arrays[path] for part in of_each]) for path in stacked}
+        told = [part.arrays[USER_VALUES] for part in of_each if len(part.user_fields)]
+        if told:
+            weights[USER_VALUES] = np.concatenate(told)
+        return cls(
+            pattern,
+            parts,
+            weights,
+            heads,
+            [part.kind for part in of_each],
+            sources,
+            [part.linear for part in of_each],
+            [part.user_fields for part in of_each],
+            max((part.own_fields for part in of_each), key=len),
+        )
 
     def call(self, inputs: dict[str, Tensor]) -> Tensor:
-        model, host = self._pattern, self._pattern.host
         history, place = (ops.cast(inputs[name], "int32") for name in ("history", "place"))
-        if model.window is not None:
-            history = history[:, -model.window :]
-        padding_mask = host.padding_mask_layer(item_ids(history))
-        items = self.embed(history, place) * padding_mask
-        states, mask, positions = model.task_token(items, padding_mask, self.tokens(place))
-        patches = {where: self._acting(where, place) for where in host.sites}
-        users = model.patched_host.user(states, mask, positions, patches, training=False)
+        patches = {
+            where: {
+                site: functools.partial(self._act, patch, f"patches/{where}/{site}", place)
+                for site, patch in sites.items()
+            }
+            for where, sites in self._pattern.patches.items()
+        }
+        token = self._rows("task_token/token", place)
+        users = self._pattern.patched_host.user(history, patches, token, training=False)
         if (told := inputs.get("told")) is None:
             return users
         first = ops.expand_dims(ops.take(self._first_values, place), 1)
@@ -215,12 +226,8 @@ class MixedTasks(keras.Model):
     def told(self, place: np.ndarray, told_of: Callable[[UserFields], Any]) -> Tensor | None:
         """What the columns of each row's own task say of the user, int32 `[B, G]`.
 
-        Args:
-            place: Integer tensor of shape `[B]`, the task of each row.
-            told_of: Callable from UserFields to what they say of all rows, `[B, G']`.
-
-        Returns:
-            Tensor, or `None` where no task reads columns of users.
+        `told_of` gives what a task's columns say of all rows, `[B, G']`. `None` where no task reads
+        columns of users.
         """
         width, told = max(map(len, self.user_fields)), None
         for number, fields in enumerate(self.user_fields):
@@ -246,14 +253,6 @@ class MixedTasks(keras.Model):
     def linear_events(self) -> int:
         """See `TaskModel`."""
         return 0 if self.linear is None else self.linear.longest
-
-    def tokens(self, place: Tensor) -> Tensor:
-        """The task token of each row, `[B, 1, C]`."""
-        return self._rows("task_token/token", place)
-
-    def embed(self, history: Tensor, place: Tensor) -> Tensor:
-        """The events' vectors `[B, L, C]`, of rows of tables as each row's task changes them."""
-        return self.host.embed(history, self._acting(ITEM_EMBEDDING, place))
 
     def scores(self, histories: HistoryForms, tasks: Sequence[str]) -> list[np.ndarray]:
         """Each row's scores by its own task's head.
@@ -362,14 +361,6 @@ class MixedTasks(keras.Model):
                 refuse("tasks", f"of {', '.join(self.places_of)}", name)
         return np.array([self.places_of[name] for name in tasks], "int32")
 
-    def _acting(self, layer, place):
-        """The patches at a place of the host with each row's weights, `{site: callable}`."""
-        patches = self._pattern.patches[layer].items()
-        return {
-            site: functools.partial(self._act, patch, f"patches/{layer}/{site}", place)
-            for site, patch in patches
-        }
-
     def _act(self, patch, path, place, inputs, outputs, seen=None):
         """What a patch gives with each row's weights."""
         weights = {}
@@ -384,7 +375,3 @@ class MixedTasks(keras.Model):
         """The weights of each row's task; of a vector, `[B, 1, N]`."""
         rows = ops.take(self._stacked[path], place, axis=0)
         return ops.expand_dims(rows, 1) if len(rows.shape) == 2 else rows
-
-
-def _first(named):
-    return next(iter(named.values()))

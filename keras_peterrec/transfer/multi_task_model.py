@@ -19,26 +19,12 @@ class MultiTaskModel(ReplicatedModel):
 
         loss = loss of the next item + Σ over tasks of the task's loss
 
-    Args:
-        tasks: dict of str to TaskModel, each built on `pretrainer.backbone`.
-        losses: dict of str to Loss, one for each task.
-
-    Call arguments:
-        inputs: dict of integer tensors `[B, L]`: the source log's windows under
-            `NEXT_ITEM`, and histories under the name of each task. Every B and L may
-            be another.
-
-    Returns:
-        dict of tensors: the pretrainer's states `[B, L, C]` and the scores of each task.
+    It is called with a dict of integer tensors `[B, L]`: the source log's windows under
+    `NEXT_ITEM`, and histories under the name of each task. Every B and L may be another. So it
+    answers: the pretrainer's states `[B, L, C]` and the scores of each task.
 
     Raises:
-        ValueError: a task is built on another backbone, or has a name that is taken.
-
-    Example:
-
-    >>> task = TaskModel(pretrainer.backbone, LinearHead(2), name="gender_task")
-    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    >>> model = MultiTaskModel(pretrainer, {"gender": task}, {"gender": loss})
+        ValueError: a task is not built on `pretrainer.backbone`, or has a name that is taken.
 
     Source: the baseline MTL of Yuan et al., SIGIR 2020, section 4.3.
     """

@@ -18,31 +18,25 @@ from keras_peterrec.types import Layer, Patches, Shape, Tensor, Variable
 class PatchedHost(keras.layers.Layer):
     """Runs the host with the task token and the patches of one task.
 
-    It runs the host and hands it the patches of this task. The host may belong to many tasks, so
-    nothing here changes it: this layer alone decides what is trained, and setting its `trainable`
-    reaches the token and the patches, never the host. The host's own `trainable` is not read or
-    written.
+    The host may belong to many tasks, so nothing here changes it: this layer alone decides what is
+    trained, and setting its `trainable` reaches the token and the patches, never the host. The
+    host's own `trainable` is not read or written.
 
     Args:
-        patch: PatchMethod or `None`. Fitted to the host by `PatchMethod.for_host`. Defaults
-            to `None`, no patches.
-        window: int or `None`. How many of the last events the host reads. Defaults to `None`,
-            all.
-        train_host: bool or int. Which weights of the host this task trains: none, all, or
-            the last so many (`Network.last_weights`). Defaults to `False`.
-        train_token: bool. Whether the task token is trained. Defaults to `True`.
-        own_fields: dict from the name of a field to the rows of its table, which is a patch where
-            the host has none of this name. Defaults to `None`, none.
+        patch: Fitted to the host by `PatchMethod.for_host`; `None`, no patches.
+        window: How many of the last events the host reads; `None`, all.
+        train_host: Which weights of the host this task trains: none, all, or the last so many
+            (`Network.last_weights`).
+        own_fields: The rows of the table of each field, by name; it is a patch where the host has
+            no field of this name.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]` or, with the fields of events, `[B, L, 1 + F]`,
-            padded on the left; or with `cuts`, histories
-            with padding after each.
-        cuts: Integer tensor of shape `[B, S]` or `None`. Positions in the rows: each asks for
-            the user after the events of a history before that position. Causal hosts
-            only. Defaults to `None`, one user a row.
-        at_ends: bool. Whether each cut is at the padding after a history. The token can stand
-            there, which costs half. Defaults to `False`.
+            padded on the left; or with `cuts`, histories with padding after each.
+        cuts: Integer tensor of shape `[B, S]` or `None`. Positions in the rows: each asks for the
+            user after the events of a history before that position. Causal hosts only.
+        at_ends: Whether each cut is at the padding after a history. The token can stand there,
+            which costs half.
 
     Returns:
         Tensor of shape `[B, C]`, the task token's state. With `cuts`, `[B·S, C]`.
@@ -78,8 +72,7 @@ class PatchedHost(keras.layers.Layer):
     def leave_untold(self, columns: Sequence[int]) -> None:
         """Trains nothing for fields of the host that the task's rows do not tell.
 
-        Args:
-            columns: sequence of int, of a row; see `EventFields.untold_to_task`.
+        They are `columns` of a row; see `EventFields.untold_to_task`.
         """
         self._untold = {f"{FIELD_TABLE}_{column}" for column in columns}
 
@@ -94,37 +87,34 @@ class PatchedHost(keras.layers.Layer):
         at_ends: bool = False,
         training: bool | None = None,
     ) -> Tensor:
-        host = self.host
         history = ops.cast(history, "int32")
         if cuts is not None:
             return self._at_cuts(history, ops.cast(cuts, "int32"), at_ends, training)
-        if self.window is not None:
-            history = history[:, -self.window :]
-        padding_mask = host.padding_mask_layer(item_ids(history))
-        items = host.embedding_dropout(self.embed(history), training=training)
-        states, mask, positions = self.task_token(items * padding_mask, padding_mask)
-        return self.user(states, mask, positions, self.patches, training)
+        return self.user(history, self.patches, training=training)
 
     def user(
         self,
-        states: Tensor,
-        padding_mask: Tensor,
-        token_positions: Tensor,
+        history: Tensor,
         patches: Patches,
+        token: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
-        """The user `[B, C]`, from what `TaskToken` makes of embedded histories.
+        """The user `[B, C]` after a history.
 
-        Args:
-            states, padding_mask, token_positions: Tensors, see `TaskToken`.
-            patches: see `Network.run`.
-            training: bool or `None`. Whether dropout acts.
+        The patches and the task token are this layer's, or those of each row: `MixedTasks` gives
+        patches that act so, and a token `[B, 1, C]`.
         """
         host = self.host
+        if self.window is not None:
+            history = history[:, -self.window :]
+        padding_mask = host.padding_mask_layer(item_ids(history))
+        items = host.embed(history, patches[ITEM_EMBEDDING])
+        items = host.embedding_dropout(items, training=training)
+        states, mask, positions = self.task_token(items * padding_mask, padding_mask, token)
         if host.causal:  # the token stands at the end
-            return host.finish(host.run_last(states, padding_mask, patches, training))
-        states = host.run(states, padding_mask, None, patches, training)
-        return host.finish(self.user_pooling(states, token_positions))
+            return host.finish(host.run_last(states, mask, patches, training))
+        states = host.run(states, mask, None, patches, training)
+        return host.finish(self.user_pooling(states, positions))
 
     def embed(self, history: Tensor) -> Tensor:
         """The events' vectors `[B, L, C]`, of rows of tables as the patches change them."""

@@ -21,22 +21,19 @@ from keras_peterrec.types import AnyPath
 
 # What is read of a preset. The rest of it is for people, and for those who have Keras alone.
 HOST_FILES = ("host.json", "vocabulary.txt", "weights.npz")
-HUB = "hf://"
 _HUB_NAME = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?")
 
 
 def is_on_hub(preset: AnyPath) -> bool:
     """Whether a preset is named on the Hub, and not by a path."""
-    return str(preset).startswith(HUB)
+    return str(preset).startswith("hf://")
 
 
-def preset_folder(preset: AnyPath, argument: str = "preset") -> Path:
+def preset_folder(preset: AnyPath, argument: str) -> Path:
     """The folder of a preset, which is fetched where it lies on the Hub.
 
-    Args:
-        preset: path; or `"hf://user/name"`, with `@revision` (a branch, a tag or a commit) for
-            another than the newest.
-        argument: str. What messages call it. Defaults to `"preset"`.
+    There it is called `"hf://user/name"`, with `@revision` (a branch, a tag or a commit) for
+    another than the newest. Messages call it `argument`.
 
     Raises:
         InputError: the name has another form, huggingface_hub is not installed, or the Hub does not
@@ -71,12 +68,8 @@ def write_for_others(folder: Path, host: Any, name: str) -> None:
     """Writes what a preset has beside the files of a host.
 
     `config.json` and `model.weights.h5` are the network alone, as keras-hub has a backbone: whoever
-    has Keras and this package's classes makes it of them. They are written, not read.
-
-    Args:
-        folder: Path. With the host's files.
-        host: Host. Where its folder is that of a run, the card says its metrics.
-        name: str. What the card calls it.
+    has Keras and this package's classes makes it of them. They are written, not read. The card
+    calls the host `name`, and says its metrics where its folder is that of a run.
     """
     network = host.backbone
     write_json(folder / "config.json", keras.saving.serialize_keras_object(network))

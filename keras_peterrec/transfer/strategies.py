@@ -21,15 +21,10 @@ SHARED_HOST = ("patch", "head")
 LEARNING_RATES = {**dict.fromkeys(METHODS, 1e-3), "head": 5e-3}
 
 
-def check_method(method: str) -> None:
-    """Raises an InputError unless `method` is one of `METHODS`."""
-    if method not in METHODS:
-        refuse("method", f"one of {', '.join(METHODS)}", method)
-
-
 def trained_parts(method: str) -> dict[str, Any]:
     """What a method trains: the arguments `train_host` and `train_token` of a TaskModel."""
-    check_method(method)
+    if method not in METHODS:
+        refuse("method", f"one of {', '.join(METHODS)}", method)
     last = {"last1": 1, "last2": 2}
     train_host = last.get(method, method in ("all", "scratch"))
     return {"train_host": train_host, "train_token": method != "head"}

@@ -10,7 +10,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, write_weights
 from keras_peterrec.layers.user_field_vectors import UserFieldVectors
-from keras_peterrec.linear.linear_table import linear_config
+from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.log.user_fields import UserFields
@@ -131,12 +131,21 @@ class Task:
 
     @classmethod
     def _build(cls, bundle, host):
-        trained = trained_parts(bundle.method)
-        backbone = host.backbone if bundle.method in SHARED_HOST else host.backbone.copy()
-        kind, arguments = bundle.kind(), bundle.model_arguments(host)
-        arguments["user_fields"] = user_field_vectors(bundle.user_fields(), backbone)
-        model = TaskModel(backbone, kind.new_head(), bundle.patch(), **arguments, **trained)
-        how = bundle.settings, bundle.final, host, bundle.user_fields()
+        shared = bundle.method in SHARED_HOST
+        backbone = host.backbone if shared else host.backbone.copy()
+        kind, user_fields = bundle.kind(), bundle.user_fields()
+        model = TaskModel(
+            backbone,
+            kind.new_head(),
+            bundle.patch(),
+            name=bundle.name,
+            linear=bundle.linear(host),
+            user_fields=user_field_vectors(user_fields, backbone),
+            own_fields=bundle.own_fields(),
+            **bundle.history_settings(),
+            **trained_parts(bundle.method),
+        )
+        how = bundle.saved["settings"], bundle.final, host, user_fields
         return cls(model, bundle.method, kind, *how)
 
     def predict(self, histories: HistoryForms, k: int = 10) -> dict[str, np.ndarray]:
@@ -273,6 +282,11 @@ def user_field_vectors(fields: UserFields, host: Network) -> UserFieldVectors | 
         return None
     dtype = host.item_embedding.dtype_policy
     return UserFieldVectors(fields.values, host.hidden_dim, dtype=dtype)
+
+
+def new_linear(model: TaskModel) -> LinearTable | None:
+    """A linear part with the settings of a model's and none of its values, or `None`."""
+    return None if model.linear is None else LinearTable(**linear_config(model.linear))
 
 
 def refuse_own_fields(fields: EventFields, argument: str) -> None:

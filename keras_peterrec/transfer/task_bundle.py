@@ -19,7 +19,7 @@ from keras_peterrec.patches.short_names import patch_from_config
 from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import Host
-from keras_peterrec.types import AnyPath, Json, Model, Variable, Variables
+from keras_peterrec.types import AnyPath, Model, Variable, Variables
 
 FORMAT_VERSION = 5
 _ITEM_TABLES = ("patches/item_embedding/", "host/item_embedding/")  # how their paths begin
@@ -29,11 +29,8 @@ _ITEM_TABLES = ("patches/item_embedding/", "host/item_embedding/")  # how their 
 class TaskBundle:
     """What `Task.save` wrote: `task.json`, `weights.npz` and what the task's kind added.
 
-    The format is specified in `notebooks/formats.md`.
-
-    Args:
-        saved: dict, the content of `task.json`.
-        argument: str. What messages call the folder.
+    The format is specified in `notebooks/formats.md`. `saved` is the content of `task.json`, and
+    messages call the folder `argument`.
     """
 
     folder: Path
@@ -52,18 +49,13 @@ class TaskBundle:
 
     @property
     def name(self) -> str:
-        """The task's name, that of its folder."""
+        """That of its folder."""
         return self.folder.name
 
     @property
     def method(self) -> str:
         """Which of `METHODS` trained it."""
         return self.saved["method"]
-
-    @property
-    def settings(self) -> Json:
-        """How it was trained; for people."""
-        return self.saved["settings"]
 
     @property
     def final(self) -> bool:
@@ -90,11 +82,11 @@ class TaskBundle:
         return limited_variables([*saved, *(w.shape for w in host.pretrainer.weights)])
 
     def patch(self) -> PatchMethod | None:
-        """The PatchMethod, or `None`."""
+        """The patch method, or `None`."""
         return patch_from_config(self.saved["patch"])
 
     def history_settings(self) -> dict[str, int | None]:
-        """`history_length` and `window` of the TaskModel, dict."""
+        """`history_length` and `window` of the TaskModel."""
         return {name: self.saved[name] for name in ("history_length", "window")}
 
     def linear(self, host: Host) -> LinearTable | None:
@@ -113,13 +105,8 @@ class TaskBundle:
         """The fields of events that the task reads and its host does not."""
         return EventFields.from_config(self.saved.get("own_fields", []))
 
-    def model_arguments(self, host: Host) -> Json:
-        """What a TaskModel on a host needs to know beside host, head and patch, dict."""
-        read = {"own_fields": self.own_fields(), **self.history_settings()}
-        return {"name": self.name, "linear": self.linear(host), **read}
-
     def kind(self) -> TaskKind:
-        """The TaskKind of the task: what its scores mean."""
+        """What the task's scores mean."""
         return get_kind(self.saved["kind"]).load(self.saved["answers"], self.folder)
 
     def files(self) -> list[str]:
@@ -139,11 +126,8 @@ class TaskBundle:
         The patches, the task token and what the task has of a host of its own are those of the
         bundle; tables of items with fewer rows fill the first ones. Of the head, what the kind
         takes over, and what columns of users say. A bundle of the method `head` gives these alone,
-        to a model of any method.
-
-        Args:
-            model: TaskModel, new, of this method and patch.
-            kind: TaskKind of the new task.
+        to a model of any method; otherwise the model is of this method and patch. `kind` is that of
+        the new task.
 
         Raises:
             InputError: the weights do not fit the model, or the kinds differ.
@@ -184,11 +168,8 @@ class TaskBundle:
         """The weights, `{path: array}`.
 
         If the host knows more items than the one that the task was trained on, tables of items are
-        filled up to its number of rows: with those of the variables, which leave new items as the
-        host has them.
-
-        Args:
-            variables: dict of the task's variables, by path.
+        filled up to its number of rows: with those of the task's `variables`, which leave new items
+        as the host has them.
         """
         arrays = read_weights(self.folder / "weights.npz")
         if host.items_of(self.saved["host"]) == len(host.vocabulary.items):
@@ -199,10 +180,7 @@ class TaskBundle:
 def grown(path: str, array: np.ndarray, variable: Variable | None) -> np.ndarray:
     """A table of items with more rows, those of a variable; any other array as it is.
 
-    Args:
-        path: str. The weight's path in a bundle.
-        array: the weight of fewer items.
-        variable: the weight of more items, or `None` if there is none of this path.
+    `path` is the weight's in a bundle. The variable is `None` if the task has none of this path.
     """
     of_items = path in ("linear/table", "linear/starts") or path.startswith(_ITEM_TABLES)
     if variable is None or not of_items or array.shape[1:] != tuple(variable.shape[1:]):

@@ -13,10 +13,7 @@ from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.short_names import (
-    get_patch,
-    patch_from_config,
-)
+from keras_peterrec.patches.short_names import get_patch, patch_from_config
 from keras_peterrec.tasks.heads import head_weights
 from keras_peterrec.training.replicated_model import ReplicatedModel, ReplicatedTraining
 from keras_peterrec.transfer.patched_host import PatchedHost
@@ -137,11 +134,9 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return ops.cast(scores, "float32") + self.linear(history, told)
 
     def with_told(self, users: Tensor, told: Tensor | None) -> Tensor:
-        """Users `[B, C]` as the head reads them, given what columns say of them.
+        """Users `[B, C]`, of `user_states`, as the head reads them.
 
-        Args:
-            users: Tensor of shape `[B, C]`, of `user_states`.
-            told: Integer tensor of shape `[B, G]`, or `None` where nothing is told.
+        `told` is what columns say of them, integers `[B, G]`, or `None` where they say nothing.
         """
         return users if self.user_fields is None or told is None else self.user_fields(users, told)
 
@@ -291,20 +286,11 @@ def head_model(task: TaskModel) -> keras.Model:
         user_states (+ user_fields) -> user_dropout -> head
 
     The method `head` trains nothing else. So the state of every user is computed once, and a
-    training step does not run the host.
+    training step does not run the host. The layers are the task's own: training one trains the
+    other.
 
-    Args:
-        task: TaskModel. The layers are its own: training one trains the other.
-
-    Returns:
-        keras.Model. Not compiled; it reads what `task.user_states` gives or, where columns of users
-        are read, a dict of that as `users` and of `told`.
-
-    Example:
-
-    >>> task = build_task(host.backbone, LinearHead(2), "head")
-    >>> head_model(task)(task.user_states(history)).shape
-    (1, 2)
+    The model is not compiled; it reads what `task.user_states` gives or, where columns of users are
+    read, a dict of that as `users` and of `told`.
     """
     users = keras.Input((task.host.hidden_dim,), dtype=task.compute_dtype, name="users")
     inputs, read = users, users

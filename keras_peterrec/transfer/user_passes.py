@@ -21,18 +21,10 @@ class UserPasses(ReplicatedTraining, keras.Model):
 
     Bidirectional hosts are not supported; see `TaskModel.reach`.
 
-    Args:
-        task: TaskModel. Training this model trains it, and nothing else.
-        at_ends: bool. Whether every cut is at the end of a history; see
-            `TaskModel.user_states_at`. Defaults to `False`.
-
-    Call arguments:
-        inputs: dict of `history`, int32 `[B, L]`, and `cuts`, int32 `[B, S]`; see
-            `TaskModel.user_states_at`. And perhaps of `told`, int32 `[B, S, G]`, what columns say
-            of the user at each cut.
-
-    Returns:
-        Tensor of shape `[B, S, Y]`, the scores at the cuts.
+    Training this model trains `task`, and nothing else. It is called with a dict of `history`,
+    int32 `[B, L]`, and `cuts`, int32 `[B, S]`, see `TaskModel.user_states_at`; and perhaps of
+    `told`, int32 `[B, S, G]`, what columns say of the user at each cut. It answers with the scores
+    at the cuts, `[B, S, Y]`.
 
     Example:
 

@@ -24,7 +24,7 @@ from keras_peterrec.log.user_splits import user_fractions
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.training.inference import outputs_of
-from keras_peterrec.transfer.added_items import add_items
+from keras_peterrec.transfer.grown_host import add_items
 from keras_peterrec.transfer.host import Host
 
 

@@ -1,11 +1,14 @@
 """One small host and tasks on simulated data, trained once for the tests of the runs."""
 
+import contextlib
+
 import pytest
 from simulated_tasks import GENDER, SPEND, TARGET, TOPICS, next_days
 
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh
 from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.training.callbacks import ProgressLines
 
 SMALL = {"hidden_dim": 16, "blocks": 1, "max_length": 20, "epochs": 2}
 
@@ -43,6 +46,29 @@ def refreshed_host(host_folder, made_once):
     settings = {"epochs": 2, "learning_rate": 5e-3, "baselines": False}
     run = lambda out: refresh(host_folder, next_days(), out, **settings)
     return run_once(made_once, "refreshed", run)
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """A block in which a training is interrupted once an epoch, counted from 0, is over.
+
+    `when` says of which training, by the lines that tell of its progress.
+    """
+
+    @contextlib.contextmanager
+    def block(epoch=0, when=lambda lines: True):
+        on_epoch_end = ProgressLines.on_epoch_end
+
+        def interrupt(self, number, logs=None):
+            on_epoch_end(self, number, logs)
+            if number == epoch and when(self):
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+            yield
+
+    return block
 
 
 @pytest.fixture(scope="session", autouse=True)

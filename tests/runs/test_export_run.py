@@ -33,7 +33,7 @@ from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.contents import check_bundles
 from keras_peterrec.serving.verify.export_folder import ExportFolder
-from keras_peterrec.transfer.added_items import add_items
+from keras_peterrec.transfer.grown_host import add_items
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task

@@ -20,7 +20,7 @@ from keras_peterrec.runs.prepare import prepare
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.transfer.added_items import add_items
+from keras_peterrec.transfer.grown_host import add_items
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 

@@ -13,7 +13,6 @@ from keras_peterrec.log.events import Events
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 
@@ -76,20 +75,15 @@ def test_it_is_trained_as_long_as_was_best_and_metrics_are_the_measured_runs(
 
 
 @pytest.mark.slow
-def test_an_interrupted_final_training_goes_on_where_it_was(measured_folder, tmp_path, monkeypatch):
+def test_an_interrupted_final_training_goes_on_where_it_was(measured_folder, tmp_path, interrupted):
     for name in ("host", "whole"):
         shutil.copytree(measured_folder, tmp_path / name)
         path = [1, 1]  # as if the learning rate had dropped
         result = {**found(measured_folder), "best_path": path}
         (tmp_path / name / "metrics.json").write_text(json.dumps(result))
 
-    def interrupt(self, epoch, logs=None):
-        if epoch == 0:
-            raise KeyboardInterrupt
-
     pretrain(circle_log(), tmp_path / "whole", final=True, **SMALLER)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+    with interrupted():
         pretrain(circle_log(), tmp_path / "host", final=True, **SMALLER)
     pretrain(circle_log(), tmp_path / "host", final=True, **SMALLER)
     rates = read_history(tmp_path / "host" / "final")["learning_rate"]

@@ -13,7 +13,6 @@ from keras_peterrec.runs import task_parts, task_training
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.task_training import TaskRun
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import LEARNING_RATES
 from keras_peterrec.transfer.task import Task
@@ -83,20 +82,13 @@ def test_a_new_patch_answers_as_its_head_alone(host_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_task_goes_on_in_its_stage(host_folder, tmp_path, monkeypatch):
+def test_an_interrupted_task_goes_on_in_its_stage(host_folder, tmp_path, interrupted):
     """Interrupted in the head and then in the rest, it ends as if it had never been."""
     settings = {**GENDER, **QUICK, "linear": False}
     whole = transfer(host_folder, SOURCE, tmp_path / "whole", **settings)
-    on_epoch_end = ProgressLines.on_epoch_end
-
-    def interrupt(self, epoch, logs=None):
-        on_epoch_end(self, epoch, logs)
-        if epoch == 1 and self.title.endswith(" head") == in_head:
-            raise KeyboardInterrupt
-
-    for in_head in (True, False):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+    in_the_head = lambda lines: lines.title.endswith(" head")
+    for when in (in_the_head, lambda lines: not in_the_head(lines)):
+        with interrupted(epoch=1, when=when):
             transfer(host_folder, SOURCE, tmp_path / "broken", **settings)
     again = transfer(host_folder, SOURCE, tmp_path / "broken", **settings)
     assert again["metrics"] == whole["metrics"]
@@ -109,16 +101,9 @@ def test_an_interrupted_task_goes_on_in_its_stage(host_folder, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, monkeypatch):
+def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, interrupted):
     settings = {**GENDER, **QUICK}
-    on_epoch_end = ProgressLines.on_epoch_end
-
-    def interrupt(self, epoch, logs=None):
-        on_epoch_end(self, epoch, logs)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+    with interrupted():
         transfer(host_folder, SOURCE, tmp_path / "gender", **settings)
     result = transfer(host_folder, SOURCE, tmp_path / "gender", finish=True, **settings)
     assert result["stopped"] == "finish" and result["head"]["is_all"]

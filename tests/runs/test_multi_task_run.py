@@ -14,7 +14,6 @@ from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
 from keras_peterrec.tasks.target_loss import TargetLoss
-from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
 from keras_peterrec.transfer.task_model import TaskModel
 
@@ -70,19 +69,10 @@ def test_run_improves_and_writes_metrics_of_each_task(names, tmp_path):
 
 
 @pytest.mark.slow
-def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
-    on_epoch_end = ProgressLines.on_epoch_end
-
-    def interrupt(self, epoch, logs=None):
-        on_epoch_end(self, epoch, logs)
-        if epoch == 1:
-            raise KeyboardInterrupt
-
+def test_interrupted_run_goes_on_where_it_was(tmp_path, interrupted):
     only = {"gender": TASKS["gender"]}
-    with monkeypatch.context() as patch:
-        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            multi_task("simulated/source", only, tmp_path / "mtl", **SMALL)
+    with interrupted(epoch=1):
+        multi_task("simulated/source", only, tmp_path / "mtl", **SMALL)
     before = read_history(tmp_path / "mtl")
     multi_task("simulated/source", only, tmp_path / "mtl", **SMALL)
     after = read_history(tmp_path / "mtl")

@@ -26,7 +26,6 @@ from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.prepare import prepare
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 20, "dropout": 0.1, "baselines": False}
@@ -157,23 +156,14 @@ def test_weights_are_prepared_too(tmp_path):
 
 @pytest.mark.slow
 def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
-    folder, tmp_path, monkeypatch, capsys
+    folder, tmp_path, interrupted, monkeypatch, capsys
 ):
     monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
     monkeypatch.setattr(pretraining_log, "MEASURED_USERS", 25)
     # A pass takes some 15 steps in four chunks; so epochs end within chunks and passes.
     options = {"epochs": 4, "steps_per_epoch": 7, "batch_size": 10, "linear": False, **SMALL}
-    on_epoch_end = ProgressLines.on_epoch_end
-
-    def interrupt(self, epoch, logs=None):
-        on_epoch_end(self, epoch, logs)
-        if epoch == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ProgressLines, "on_epoch_end", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(folder / "out", tmp_path / "host", **options)
+    with interrupted(epoch=1):
+        pretrain(folder / "out", tmp_path / "host", **options)
     said = capsys.readouterr().err
     assert "training streams all 120 users; 25 of them validate and test" in said
     result = pretrain(folder / "out", tmp_path / "host", **options)

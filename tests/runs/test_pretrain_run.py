@@ -109,19 +109,10 @@ def test_folder_with_something_else_is_refused(tmp_path):
 
 
 @pytest.mark.slow  # test_full_disk.py sees it of the command, test_resumable_training.py of the end
-def test_interrupted_run_goes_on_where_it_was(straight, tmp_path, monkeypatch, capsys):
-    on_epoch_end = ProgressLines.on_epoch_end
-
-    def interrupt(self, epoch, logs=None):
-        on_epoch_end(self, epoch, logs)
-        if epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(ProgressLines, "on_epoch_end", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+def test_interrupted_run_goes_on_where_it_was(straight, tmp_path, interrupted, capsys):
+    with interrupted(epoch=1):
         pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALLER)
     assert not (tmp_path / "host" / "metrics.json").exists()
-    monkeypatch.undo()
     capsys.readouterr()
     result = pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALLER)
     shown = capsys.readouterr().err
@@ -153,24 +144,20 @@ def test_more_epochs_go_on_where_a_finished_run_has_ended(straight, tmp_path, ca
 
 
 @pytest.mark.slow
-def test_finish_ends_an_interrupted_run_and_a_running_one_with_what_is_best(tmp_path, monkeypatch):
+def test_finish_ends_an_interrupted_run_and_a_running_one_with_what_is_best(
+    tmp_path, interrupted, monkeypatch
+):
     arguments = {"epochs": 50, "baselines": False, "steps_per_epoch": 10, **SMALLER}
     folder, on_epoch_end = tmp_path / "host", ProgressLines.on_epoch_end
     with pytest.raises(InputError, match="`finish` should be asked of a run that has begun"):
         pretrain("simulated/source", folder, finish=True, **arguments)
-
-    def interrupt(self, epoch, logs=None):
-        on_epoch_end(self, epoch, logs)
-        if epoch == 1:
-            raise KeyboardInterrupt
 
     def ask(self, epoch, logs=None):
         on_epoch_end(self, epoch, logs)
         if epoch == 2:
             ask_to_finish(folder)  # as another process does
 
-    monkeypatch.setattr(ProgressLines, "on_epoch_end", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(epoch=1):
         pretrain("simulated/source", folder, **arguments)
     shutil.copytree(folder, tmp_path / "interrupted")
     monkeypatch.setattr(ProgressLines, "on_epoch_end", ask)

@@ -14,7 +14,6 @@ from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.inspect import inspect
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh
-from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
@@ -141,13 +140,9 @@ def test_a_changed_old_part_is_refused(kept, tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_refresh_goes_on_where_it_was(
-    host_folder, refreshed_host, tmp_path, monkeypatch
+    host_folder, refreshed_host, tmp_path, interrupted
 ):
-    def interrupt(self, epoch, logs=None):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+    with interrupted():
         refresh(host_folder, next_days(), tmp_path / "host", **QUICK)
     refresh(host_folder, next_days(), tmp_path / "host", **QUICK)
     whole, again = (np.load(f / "weights.npz") for f in (refreshed_host, tmp_path / "host"))

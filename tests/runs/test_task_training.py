@@ -14,7 +14,6 @@ from keras_peterrec.runs import task_parts
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.task_parts import epoch_steps
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.strategies import LEARNING_RATES
 
 
@@ -86,16 +85,11 @@ def test_a_folder_of_an_earlier_recipe_is_another_run(task_folder, host_folder, 
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_in_passes_goes_on_where_it_was(host_folder, tmp_path, monkeypatch):
+def test_an_interrupted_run_in_passes_goes_on_where_it_was(host_folder, tmp_path, interrupted):
     settings = {**TARGET, "epochs": 3, "train_fraction": 0.2, "linear": False, "baselines": False}
 
-    def interrupt(self, epoch, logs=None):
-        if epoch == 1:
-            raise KeyboardInterrupt
-
     whole = transfer(host_folder, "simulated/source", tmp_path / "whole", **settings)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+    with interrupted(epoch=1):
         transfer(host_folder, "simulated/source", tmp_path / "broken", **settings)
     again = transfer(host_folder, "simulated/source", tmp_path / "broken", **settings)
     assert again["metrics"] == whole["metrics"]
@@ -104,17 +98,11 @@ def test_an_interrupted_run_in_passes_goes_on_where_it_was(host_folder, tmp_path
         np.testing.assert_array_equal(one[path], other[path])
 
 
-def test_finish_ends_the_interrupted_training_of_a_task(host_folder, tmp_path, monkeypatch):
+def test_finish_ends_the_interrupted_training_of_a_task(host_folder, tmp_path, interrupted):
     arguments = host_folder, "simulated/source", tmp_path / "gender"
     settings = {**GENDER, "method": "head", "baselines": False}
-    on_epoch_end = ProgressLines.on_epoch_end
 
-    def interrupt(self, epoch, logs=None):
-        on_epoch_end(self, epoch, logs)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+    with interrupted():
         transfer(*arguments, **settings)
     result = transfer(*arguments, finish=True, **settings)
     assert (result["epochs"], result["stopped"]) == (1, "finish")

@@ -9,9 +9,9 @@ from task_samples import make_host, make_task
 
 
 @pytest.fixture
-def dilations():
-    """Those of one block; files that look at single blocks ask for two."""
-    return (1,)
+def dilations(request):
+    """Those of one block; files that look at single blocks ask for two, as `DILATIONS`."""
+    return getattr(request.module, "DILATIONS", (1,))
 
 
 @pytest.fixture

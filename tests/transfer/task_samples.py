@@ -25,6 +25,20 @@ KINDS = {
     "regression": Regression("spend", mean=1 / 3, deviation=2**0.5),
 }
 
+# A patch of every method, and several in several places.
+EVERY_PATCH = (
+    "bottleneck:2",
+    "compacter:4",
+    "lora:2",
+    "ia3",
+    "scale_shift",
+    "bias",
+    "norm",
+    "item_bottleneck:2",
+    "item_lora:2",
+    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
+)
+
 
 def make_host(causal=True, seed=0, dilations=(1,), fields=None, **arguments):
     backbone = ConvolutionNetwork(len(ITEMS) + 4, 8, dilations, causal=causal, fields=fields)
@@ -70,3 +84,13 @@ def edit(file, **changes):
     content = {**json.loads(file.read_text()), **changes}
     content = {key: value for key, value in content.items() if value is not ...}
     file.write_text(json.dumps(content))
+
+
+def damage(file, how):
+    """Takes a file away (`missing`), or leaves nothing, half or no text of it."""
+    content = file.read_bytes()
+    left = {"empty": b"", "half": content[: len(content) // 2], "binary": b"\xff\x00\n" * 9}
+    if how == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(left[how])

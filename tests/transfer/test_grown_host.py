@@ -10,9 +10,9 @@ from keras_peterrec.log.item_features import ItemFeatures
 from keras_peterrec.log.item_fields import ItemFields
 from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.network.network import ITEM_TABLE
-from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.grown_host import (
     BESIDE,
+    add_items,
     grow_host,
     grown_vocabulary,
     vectors_beside,

@@ -5,16 +5,13 @@ import json
 import numpy as np
 import pytest
 from slow_cases import slow
-from task_samples import edit
+from task_samples import damage, edit
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.transfer.host import Host
 
-
-@pytest.fixture
-def dilations():
-    return (1, 4)  # of two blocks
+DILATIONS = (1, 4)  # of two blocks
 
 
 def refused(folder):
@@ -93,16 +90,10 @@ def test_a_folder_without_a_host_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["host.json", "vocabulary.txt", "weights.npz"])
-@pytest.mark.parametrize("damage", ["missing", "empty", "half", "binary"])
-def test_a_damaged_file_is_refused(host, name, damage, tmp_path):
+@pytest.mark.parametrize("how", ["missing", "empty", "half", "binary"])
+def test_a_damaged_file_is_refused(host, name, how, tmp_path):
     host.save(tmp_path)
-    file = tmp_path / name
-    content = file.read_bytes()
-    if damage == "missing":
-        file.unlink()
-    else:
-        cut = {"empty": b"", "half": content[: len(content) // 2], "binary": b"\xff\x00\n" * 9}
-        file.write_bytes(cut[damage])
+    damage(tmp_path / name, how)
     refused(tmp_path)
 
 

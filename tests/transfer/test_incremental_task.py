@@ -1,11 +1,13 @@
 """A state carried from event to event against the whole history, patches on."""
 
 import numpy as np
+import numpy_reference as reference
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_cases import slow
+from task_samples import EVERY_PATCH
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.network.convolution import ConvolutionNetwork
@@ -13,20 +15,7 @@ from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
 from keras_peterrec.transfer.incremental_task import IncrementalTask
 from keras_peterrec.transfer.task_model import TaskModel
 
-PATCHES = (
-    None,
-    "bottleneck:2",
-    "compacter:4",
-    "lora:2",
-    "ia3",
-    "scale_shift",
-    "bias",
-    "norm",
-    "item_bottleneck:2",
-    "item_lora:2",
-    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
-    "lora:1+norm+bottleneck:2",
-)
+PATCHES = (None, *EVERY_PATCH, "lora:1+norm+bottleneck:2")
 
 
 def make_model(patch, seed=0, head=None, kernel_size=3, causal=True):
@@ -34,11 +23,7 @@ def make_model(patch, seed=0, head=None, kernel_size=3, causal=True):
         20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal
     )
     model = TaskModel(host, head or LinearHead(3), patch)
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        if "seed" not in weight.name:
-            weight.assign(rng.normal(0.2, 0.4, weight.shape))
-    return model
+    return reference.randomise(model, seed, scale=0.4, mean=0.2)
 
 
 @pytest.mark.parametrize(

@@ -3,24 +3,14 @@
 import numpy as np
 import pytest
 from slow_cases import slow
-from task_samples import KINDS, make_task, scores
+from task_samples import EVERY_PATCH, KINDS, make_task, scores
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.transfer.combined_tasks import merge_task
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
-PATCHES = (
-    "bottleneck:2",
-    "compacter:4",
-    "lora:2",
-    "scale_shift",
-    "norm",
-    "item_bottleneck:2",
-    "item_lora:2",
-    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
-    "lora:1+norm+bottleneck:2",
-)
+PATCHES = (*EVERY_PATCH, "lora:1+norm+bottleneck:2")
 
 
 def make_tasks(host, patch="bottleneck:2", **reads):
@@ -118,6 +108,8 @@ def test_tasks_that_do_not_go_together_are_refused(host, new_host, tmp_path):
     assert list(MixedTasks.load(iter([tmp_path / "one"]), host).places_of) == ["one"]
     with pytest.raises(InputError, match="`folders` should be one or more"):
         MixedTasks.load([], host)
+    with pytest.raises(InputError, match="`tasks` should be one or more"):
+        MixedTasks.of_tasks({})
 
 
 def test_an_unknown_task_is_refused(host, histories):

@@ -13,11 +13,7 @@ from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task_model import TaskModel
 
 CHANNELS = 256
-
-
-@pytest.fixture
-def dilations():
-    return (1, 4)  # of two blocks
+DILATIONS = (1, 4)  # of two blocks
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,13 @@
 
 import numpy as np
 import pytest
-from task_samples import edit, make_task
+from task_samples import damage, edit, make_task
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.transfer.task import Task
 
-
-@pytest.fixture
-def dilations():
-    return (1, 4)  # of two blocks
+DILATIONS = (1, 4)  # of two blocks
 
 
 @pytest.fixture
@@ -57,14 +54,9 @@ def test_a_folder_without_a_bundle_is_refused(refused, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["task.json", "targets.txt", "weights.npz"])
-@pytest.mark.parametrize("damage", ["missing", "empty", "half", "binary"])
-def test_a_damaged_file_is_refused(bundle, name, damage, refused):
-    content = (bundle / name).read_bytes()
-    if damage == "missing":
-        (bundle / name).unlink()
-    else:
-        cut = {"empty": b"", "half": content[: len(content) // 2], "binary": b"\xff\x00\n" * 9}
-        (bundle / name).write_bytes(cut[damage])
+@pytest.mark.parametrize("how", ["missing", "empty", "half", "binary"])
+def test_a_damaged_file_is_refused(bundle, name, how, refused):
+    damage(bundle / name, how)
     refused(bundle)
 
 

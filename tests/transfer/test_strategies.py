@@ -15,6 +15,7 @@ from keras_peterrec.transfer.parameters import parameter_report
 from keras_peterrec.transfer.strategies import METHODS, build_task, starts_as_head
 from keras_peterrec.transfer.task_model import TaskModel
 
+DILATIONS = (1, 4)  # of two blocks
 # 16 ids, 8 channels, two blocks, patches of width 3 at two sites, two classes.
 TABLE = 16 * 8
 CONVOLUTION_AND_NORM = (3 * 8 * 8 + 8) + 2 * 8
@@ -31,11 +32,6 @@ TRAINED = {
     "scratch": HOST + HEAD,
     "random_host": PATCHES + HEAD,
 }
-
-
-@pytest.fixture
-def dilations():
-    return (1, 4)  # of two blocks
 
 
 def trainable_host_paths(task):

@@ -5,7 +5,7 @@ import json
 import numpy_reference as reference
 import pytest
 from slow_cases import slow
-from task_samples import KINDS, TARGETS, make_task, scores
+from task_samples import EVERY_PATCH, KINDS, TARGETS, make_task, scores
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.weights_file import read_weights
@@ -14,19 +14,8 @@ from keras_peterrec.transfer.strategies import METHODS, SHARED_HOST
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
-PATCHES = (
-    "bottleneck:3",
-    "compacter:4",
-    "lora:2",
-    "ia3",
-    "scale_shift",
-    "bias",
-    "norm",
-    "item_bottleneck:2",
-    "item_lora:2",
-    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
-    "lora:1+norm",
-)
+DILATIONS = (1, 4)  # of two blocks
+PATCHES = (*EVERY_PATCH, "lora:1+norm")
 
 ANSWER = {
     "recommendation": lambda task, histories: task.recommend(histories, k=3)[1],
@@ -39,11 +28,6 @@ SOME = ("compacter:4", PATCHES[-2], PATCHES[-1])
 # How many weights of the host a bundle holds: those in which a copy differs.
 OF_THE_HOST = {"patch": 0, "head": 0, "last1": 4, "last2": 8}
 OF_THE_HOST |= dict.fromkeys(("all", "scratch", "random_host"), 19)
-
-
-@pytest.fixture
-def dilations():
-    return (1, 4)  # of two blocks
 
 
 def saved_and_loaded(task, host, folder):

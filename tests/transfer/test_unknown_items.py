@@ -1,21 +1,16 @@
 """Unknown items do no harm: a task answers as if they were not in the history."""
 
 import numpy as np
-import numpy_reference as reference
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from task_samples import KINDS, make_task
+from task_samples import KINDS, make_host, make_task
 
-from keras_peterrec.log.vocabulary import UNK, Vocabulary
-from keras_peterrec.models.pretrainer import CausalPretrainer
-from keras_peterrec.network.convolution import ConvolutionNetwork
-from keras_peterrec.transfer.host import Host
+from keras_peterrec.log.vocabulary import UNK
 from keras_peterrec.transfer.incremental_task import IncrementalTask
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
-ITEMS = [f"item{n}" for n in range(12)]
 LENGTH = 24
 ROWS = len(KINDS)
 HISTORIES = st.lists(
@@ -25,10 +20,7 @@ HISTORIES = st.lists(
 
 @pytest.fixture(scope="module")
 def tasks():
-    pretrainer = CausalPretrainer(
-        ConvolutionNetwork(len(ITEMS) + 4, hidden_dim=8, dilations=(1, 4))
-    )
-    host = Host(reference.randomise(pretrainer), Vocabulary(ITEMS), max_length=6)
+    host = make_host(dilations=(1, 4))
     return {name: make_task(host, name) for name in KINDS}
 
 

@@ -2,9 +2,11 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 import tensorflow as tf
 from slow_cases import slow
+from task_samples import EVERY_PATCH
 
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.heads import RecommenderHead
@@ -13,18 +15,9 @@ from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.user_passes import UserPasses
 
 PATCHES = (
-    "bottleneck:2",
     "bottleneck:2,serial,inner_skip",
     "bottleneck:3,parallel_after_activation",
-    "compacter:4",
-    "lora:2",
-    "ia3",
-    "scale_shift",
-    "bias",
-    "norm",
-    "item_bottleneck:2",
-    "item_lora:2",
-    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
+    *EVERY_PATCH,
     "lora:1+norm",
 )
 # Where a patch stands, what it computes and what it reads are what can differ: these have all.
@@ -45,11 +38,7 @@ ANSWERS = np.random.default_rng(0).integers(-1, 5, (2, 8, 2))
 def make_task(method="patch", patch=None, dtype=None):
     host = ConvolutionNetwork(20, hidden_dim=8, dilations=(1, 2), dtype=dtype)
     task = build_task(host, RecommenderHead(5), method, patch, window=18)
-    rng = np.random.default_rng(0)
-    for weight in task.weights:
-        if "seed" not in weight.name:
-            weight.assign(rng.normal(0.1, 0.3, weight.shape))
-    return task
+    return reference.randomise(task, scale=0.3, mean=0.1)
 
 
 def rows(length=24):
