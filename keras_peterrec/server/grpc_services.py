@@ -243,10 +243,10 @@ class Health:
 
 async def _abort(context, error):
     """Ends a call with the code and the text of any exception."""
-    told = as_serving_error(error)
+    failure = as_serving_error(error)
     # gRPC's details must be UTF-8.
-    details = told.message.encode("utf-8", "replace").decode()[:_MAX_DETAILS]
-    await context.abort(_STATUS.get(told.code, grpc.StatusCode.UNKNOWN), details)
+    details = failure.message.encode("utf-8", "replace").decode()[:_MAX_DETAILS]
+    await context.abort(_STATUS.get(failure.code, grpc.StatusCode.UNKNOWN), details)
 
 
 def _describe(spec, name, version, signature_name):
