@@ -14,9 +14,8 @@ from keras_peterrec.log.sources import item_table
 from keras_peterrec.log.table_columns import (
     SEPARATOR,
     Column,
+    cell_texts,
     different_items,
-    joined_lists,
-    texts,
     vectors,
 )
 from keras_peterrec.log.table_files import read_tables, source_name
@@ -64,7 +63,7 @@ class ItemField:
 
     def read(self, column: Column) -> list[list[str]]:
         """The values in each cell: its words between `|`, or the buckets of its numbers."""
-        cells = texts(joined_lists(column, self.name), self.name)
+        cells = cell_texts(column, self.name)
         words = lambda cell: dict.fromkeys(filter(None, map(str.strip, cell.split(SEPARATOR))))
         split = [[] if cell is None else list(words(cell)) for cell in cells]
         if self.edges is None:

@@ -69,7 +69,7 @@ class Labels:
                 f"Received: {len(user_ids)} and {len(values)}."
             )
         different_users, users = table_columns.encode_ids(user_ids, "user_ids")
-        values = table_columns.texts(table_columns.joined_lists(values, column), column)
+        values = table_columns.cell_texts(values, column)
         kept = np.array([value is not None and value == value for value in values], bool)
         _check_some(kept, column)
         return cls(different_users[users[kept]], values[kept], column, classes)
@@ -216,7 +216,7 @@ def read_label_columns(
 
 def _labels_in(tables, column, drop_bad_rows, keep_missing_words):
     """The Labels in one column of tables."""
-    values = table_columns.texts(table_columns.joined_lists(tables.column(column), column), column)
+    values = table_columns.cell_texts(tables.column(column), column)
     if not keep_missing_words:
         values = _without_missing_words(values, tables.name, column)
     labelled = np.array([value is not None for value in values], bool)
