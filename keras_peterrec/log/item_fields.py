@@ -93,14 +93,12 @@ class ItemFields:
     """The values that items have in some fields.
 
     Args:
-        fields: list of ItemField.
         values: int32 array `[V, M]` by the ids of a vocabulary: numbers of values from 1 on, 0 for
             no more. Special ids have none.
         shares: float32 array `[V, M]`. What each value counts: one by the number of the item's
             values in that field, those that are left out included.
         vectors: float32 array `[V, D]`. The numbers of the columns of vectors, such as embeddings
-            of texts, around their mean and of one size; zeros where an item has none. D is 0
-            without such columns.
+            of texts, around their mean and of one size; zeros where an item has none.
     """
 
     fields: list[ItemField]

@@ -77,13 +77,9 @@ class Labels:
     def one_each(
         self, unless: str = ", unless the kind of the task is multilabel"
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Users and their only label.
+        """Users and their only label: two object arrays `[U]` of str.
 
-        Args:
-            unless: str. What the message says of where a user may have several.
-
-        Returns:
-            Two object arrays `[U]` of str: different users, and their labels.
+        `unless` is what the message says of where a user may have several.
 
         Raises:
             InputError: a user has two different labels.
@@ -98,11 +94,7 @@ class Labels:
         return np.array([*label_of], object), np.array([*label_of.values()], object)
 
     def sets(self) -> tuple[np.ndarray, list[set[str]]]:
-        """Users and all of their labels: of several rows, and of cells with `|` in them.
-
-        Returns:
-            Object array `[U]` of different users, and list of U sets of str.
-        """
+        """Users, object array `[U]`, and all labels of each, of several rows and of cells with `|`."""
         labels_of = {}
         for user, value in zip(self.user_ids.tolist(), self.values.tolist()):
             parts = {part.strip() for part in value.split(table_columns.SEPARATOR)}
