@@ -115,12 +115,9 @@ class EventColumns:
         fields: dict[str, Column | Field] | None = None,
         rows: np.ndarray | None = None,
     ) -> Self:
-        """The same of any part of a log, which may have one user.
+        """The same of any part of a log, which may have one user; see `from_columns`.
 
-        Args:
-            user_ids, item_ids, timestamps, name, weights, fields: see `from_columns`.
-            rows: int64 array `[N]` or `None`. Where each row stands in the log's files. Defaults to
-                `None`.
+        `rows`, int64 `[N]` or `None`, say where each row stands in the log's files.
         """
         lengths = {len(user_ids), len(item_ids), len(timestamps)}
         if len(lengths) > 1:
@@ -258,11 +255,7 @@ class EventColumns:
         return self._taken(places, users, lengths)
 
     def with_users(self, user_ids: Sequence[str]) -> Self:
-        """The same log with more users, of whom it has no events; those that it has already stay.
-
-        Args:
-            user_ids: sequence of different str.
-        """
+        """The same log with more users, without events; those that it has already stay."""
         new = [user for user, place in zip(user_ids, self.index(user_ids)) if place < 0]
         if not new:
             return self
@@ -305,11 +298,7 @@ class EventColumns:
     ) -> np.ndarray:
         """The events of users `start` to `stop` as a signature reads them: object array of str.
 
-        Args:
-            start, stop: int. Default to all users.
-            times: bool. Whether their times are told, where the log has some. Defaults to `False`.
-            fields: sequence of str. Which fields are told; what the log lacks is left out. Defaults
-                to `()`, none.
+        Times are told where the log has some and `times` is true; of the fields, those that it has.
         """
         if self._texts is None:
             self._texts = written_texts(self.item_ids)

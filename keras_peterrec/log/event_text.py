@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.field_kind import Words
+from keras_peterrec.log.preprocessing import keep_some
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import UNK
 
@@ -120,15 +121,6 @@ def items_of(history: str) -> list[str]:
     """The same of one text, in Python."""
     items = (re.sub(_AFTER_ITEM, "", word) for word in history.split())
     return [item for item in items if item]
-
-
-def keep_some(rows: tf.RaggedTensor, kept: tf.Tensor) -> tf.RaggedTensor:
-    """A ragged tensor `[B, (n), ...]` with some of its values alone: `kept` has a bool for each."""
-    # `tf.ragged.boolean_mask` needs operations that older servers may lack.
-    passed = tf.concat([[0], tf.cumsum(tf.cast(kept, tf.int64))], axis=0)
-    splits = tf.gather(passed, rows.row_splits)
-    values = tf.boolean_mask(rows.values, kept)
-    return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
 
 
 def _read_words(words):

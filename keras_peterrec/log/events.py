@@ -162,10 +162,8 @@ class Events(EventColumns):
     ) -> Events:
         """The same events with other numbers of their items.
 
-        Args:
-            ids: int32 array `[I]`, a number for each item.
-            split: EventSplit or `None`; see `encode`. Defaults to `None`.
-            unknown: int. The number for an item that was left out. Defaults to `UNK`.
+        `ids` has a number for each item, int32 `[I]`; one that was left out gets `unknown`. For the
+        split see `encode`.
         """
         events = self._taken(slice(None), slice(None), self.lengths)
         [events.items] = freeze(np.append(ids, np.int32(unknown))[self.items])
@@ -180,11 +178,7 @@ class Events(EventColumns):
         return self.items if self._rows is None else self._rows
 
     def tell(self, fields: Any) -> None:
-        """Makes `rows` tell the fields of events as well, and `told` say which.
-
-        Args:
-            fields: EventFields.
-        """
+        """Makes `rows` tell the EventFields of events as well, and `told` say which."""
         [self._rows], self.told = freeze(fields.rows(self)), fields
 
     @property

@@ -26,9 +26,9 @@ class ItemFeatures:
 
     Args:
         item_ids: object array `[I]` of different str.
-        matrix: sparse float32 matrix `[I, FEATURES + D]`. The words of an item have length one, or
-            zero where it has none, and so have its numbers in D columns of vectors.
-        columns: dict from a name to a sequence `[I]`, the columns themselves.
+        matrix: float32 `[I, FEATURES + D]`. The words of an item have length one, or zero where it
+            has none, and so have its numbers in D columns of vectors.
+        columns: the columns themselves, `[I]`, by name.
     """
 
     item_ids: np.ndarray

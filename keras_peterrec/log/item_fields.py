@@ -14,9 +14,8 @@ from keras_peterrec.log.sources import item_table
 from keras_peterrec.log.table_columns import (
     SEPARATOR,
     Column,
+    cell_texts,
     different_items,
-    joined_lists,
-    texts,
     vectors,
 )
 from keras_peterrec.log.table_files import read_tables, source_name
@@ -64,7 +63,7 @@ class ItemField:
 
     def read(self, column: Column) -> list[list[str]]:
         """The values in each cell: its words between `|`, or the buckets of its numbers."""
-        cells = texts(joined_lists(column, self.name), self.name)
+        cells = cell_texts(column, self.name)
         words = lambda cell: dict.fromkeys(filter(None, map(str.strip, cell.split(SEPARATOR))))
         split = [[] if cell is None else list(words(cell)) for cell in cells]
         if self.edges is None:
@@ -94,14 +93,12 @@ class ItemFields:
     """The values that items have in some fields.
 
     Args:
-        fields: list of ItemField.
         values: int32 array `[V, M]` by the ids of a vocabulary: numbers of values from 1 on, 0 for
             no more. Special ids have none.
         shares: float32 array `[V, M]`. What each value counts: one by the number of the item's
             values in that field, those that are left out included.
         vectors: float32 array `[V, D]`. The numbers of the columns of vectors, such as embeddings
-            of texts, around their mean and of one size; zeros where an item has none. D is 0
-            without such columns.
+            of texts, around their mean and of one size; zeros where an item has none.
     """
 
     fields: list[ItemField]

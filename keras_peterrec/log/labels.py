@@ -69,7 +69,7 @@ class Labels:
                 f"Received: {len(user_ids)} and {len(values)}."
             )
         different_users, users = table_columns.encode_ids(user_ids, "user_ids")
-        values = table_columns.texts(table_columns.joined_lists(values, column), column)
+        values = table_columns.cell_texts(values, column)
         kept = np.array([value is not None and value == value for value in values], bool)
         _check_some(kept, column)
         return cls(different_users[users[kept]], values[kept], column, classes)
@@ -77,13 +77,9 @@ class Labels:
     def one_each(
         self, unless: str = ", unless the kind of the task is multilabel"
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Users and their only label.
+        """Users and their only label: two object arrays `[U]` of str.
 
-        Args:
-            unless: str. What the message says of where a user may have several.
-
-        Returns:
-            Two object arrays `[U]` of str: different users, and their labels.
+        `unless` is what the message says of where a user may have several.
 
         Raises:
             InputError: a user has two different labels.
@@ -98,11 +94,7 @@ class Labels:
         return np.array([*label_of], object), np.array([*label_of.values()], object)
 
     def sets(self) -> tuple[np.ndarray, list[set[str]]]:
-        """Users and all of their labels: of several rows, and of cells with `|` in them.
-
-        Returns:
-            Object array `[U]` of different users, and list of U sets of str.
-        """
+        """Users, object array `[U]`, and all labels of each, of several rows and of cells with `|`."""
         labels_of = {}
         for user, value in zip(self.user_ids.tolist(), self.values.tolist()):
             parts = {part.strip() for part in value.split(table_columns.SEPARATOR)}
@@ -216,7 +208,7 @@ def read_label_columns(
 
 def _labels_in(tables, column, drop_bad_rows, keep_missing_words):
     """The Labels in one column of tables."""
-    values = table_columns.texts(table_columns.joined_lists(tables.column(column), column), column)
+    values = table_columns.cell_texts(tables.column(column), column)
     if not keep_missing_words:
         values = _without_missing_words(values, tables.name, column)
     labelled = np.array([value is not None for value in values], bool)

@@ -4,7 +4,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_peterrec.log.event_text import keep_some
 from keras_peterrec.log.vocabulary import PAD, UNK, item_ids
 
 
@@ -23,7 +22,8 @@ def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.
     >>> left_pad(tf.ragged.constant([[7], [4, 5, 6]]), max_length=2).numpy().tolist()
     [[0, 7], [5, 6]]
     """
-    rows = tf.cast(_without_unknown(rows)[:, -max_length:], tf.int32)
+    ids = rows.values if len(rows.values.shape) == 1 else rows.values[:, 0]
+    rows = tf.cast(keep_some(rows, ids != UNK)[:, -max_length:], tf.int32)
     lengths = tf.cast(rows.row_lengths(), tf.int32)
     width = max_length if fixed else tf.maximum(tf.reduce_max(lengths), 1)
     fields = [*rows.values.shape[1:]]  # empty where rows are ids
@@ -34,9 +34,13 @@ def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.
     return tf.where(nothing, PAD, moved)
 
 
-def _without_unknown(rows):
-    ids = rows.values if len(rows.values.shape) == 1 else rows.values[:, 0]
-    return keep_some(rows, ids != UNK)
+def keep_some(rows: tf.RaggedTensor, kept: tf.Tensor) -> tf.RaggedTensor:
+    """A ragged tensor `[B, (n), ...]` with some of its values alone: `kept` has a bool for each."""
+    # `tf.ragged.boolean_mask` needs operations that older servers may lack.
+    passed = tf.concat([[0], tf.cumsum(tf.cast(kept, tf.int64))], axis=0)
+    splits = tf.gather(passed, rows.row_splits)
+    values = tf.boolean_mask(rows.values, kept)
+    return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
 
 
 def event_counts(rows: tf.RaggedTensor) -> dict[str, tf.Tensor]:

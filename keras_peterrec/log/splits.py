@@ -35,10 +35,6 @@ class AskedEvents:
 
     Histories have all events; training and measuring ask for these alone.
 
-    Args:
-        field: str. A column of the log.
-        values: tuple of str.
-
     Example:
 
     >>> AskedEvents.parse("event_type=cart,buy").values
@@ -157,8 +153,8 @@ class SplitCounts:
         counts: int64 array `[I]`. How often training sees each item of the log.
         shard, trained, users: int64 arrays of equal length. So many users of a shard have so many
             events that training sees.
-        target_weight: float or `None`. What the weights of all targets of training add up to;
-            `None` where the log has none.
+        target_weight: what the weights of all targets of training add up to; `None` where the log
+            has none.
     """
 
     periods: Periods

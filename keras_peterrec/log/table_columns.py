@@ -242,15 +242,15 @@ def vectors(values: Column, column: str) -> np.ndarray | None:
     return found
 
 
-def joined_lists(values: Column, column: str) -> pa.Array | pa.ChunkedArray:
-    """A column whose cells hold lists, as texts such as `Drama|War`; any other as it is."""
+def cell_texts(values: Column, column: str) -> np.ndarray:
+    """The `texts` of a column whose cells may also hold lists: these as `Drama|War`."""
     values = arrow_column(values, column)
-    if not _is_list(values.type):
-        return values
-    cells = pc.cast(values, pa.list_(pa.string())).to_pylist()
-    # Not by `pc.binary_join`, for which one missing label makes the whole list a missing one.
-    texts = [None if cell is None else SEPARATOR.join(filter(None, cell)) for cell in cells]
-    return pa.array(texts, pa.string())
+    if _is_list(values.type):
+        cells = pc.cast(values, pa.list_(pa.string())).to_pylist()
+        # Not by `pc.binary_join`, for which one missing label makes the whole list a missing one.
+        joined = [None if cell is None else SEPARATOR.join(filter(None, cell)) for cell in cells]
+        values = pa.array(joined, pa.string())
+    return texts(values, column)
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,9 +46,6 @@ class UserFields:
     The values of all of them are numbered together, from 1 on: a user is as many numbers as there
     are columns, with 0 for one that is not told.
 
-    Args:
-        fields: sequence of ColumnKind. Defaults to `()`, none.
-
     Example:
 
     >>> fields = UserFields([Categories("plan", ["gold", "free"]), Categories("country", ["de"])])

@@ -27,15 +27,9 @@ from keras_peterrec.log.table_files import is_table
 
 @dataclasses.dataclass
 class LogConfig(tfds.core.BuilderConfig):
-    """Which log a `PeterrecLog` prepares, and how.
+    """Which log a `PeterrecLog` prepares, and how; see `prepare` for the arguments.
 
-    Args:
-        log: as the command `prepare` takes it. Defaults to `None`: that which the name of the
-            config says, such as `"movielens-1m.source"`.
-        min_count: int. See `prepare`. Defaults to `0`.
-        shards: int or `None`. See `prepare`. Defaults to `None`.
-        whole_timestamps: bool. Whether its timestamps are integers. Defaults to `True`.
-        weight_column: str or `None`. See `prepare`. Defaults to `None`.
+    The log is by default that which the name of the config says, such as `"movielens-1m.source"`.
     """
 
     log: Any = None
