@@ -14,7 +14,6 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow_serving.apis import prediction_log_pb2
 
-from keras_peterrec.files.json_file import read_json
 from keras_peterrec.server.errors import (
     DATA_LOSS,
     PERMISSION_DENIED,
@@ -29,7 +28,7 @@ from keras_peterrec.server.tensors import (
     read_tensor,
     type_title,
 )
-from keras_peterrec.serving.export_files import DESCRIPTION, changed_assets
+from keras_peterrec.serving.export_files import changed_assets, read_description
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import COUNTS, INIT, NEXT_ITEM
 from keras_peterrec.serving.warmup import PATH as WARMUP
@@ -221,11 +220,8 @@ def _has_free_batch(info):
 
 
 def _read_description(path):
-    file = path / DESCRIPTION
-    if not file.is_file():
-        return None
-    description = read_json(file, "model")
-    changed = changed_assets(path, description)
+    description = read_description(path, "model")
+    changed = changed_assets(path, description or {})
     if changed:
         raise ServingError(DATA_LOSS, f"missing or not what was exported: {', '.join(changed)}")
     return description

@@ -7,6 +7,7 @@ answers. So a version notes the hashes of its text files.
 import hashlib
 from pathlib import Path
 
+from keras_peterrec.files.json_file import read_json
 from keras_peterrec.log.item_table import HIDDEN
 from keras_peterrec.types import AnyPath, Json
 
@@ -29,31 +30,25 @@ def newest_version(path: AnyPath) -> Path:
     return max(versions, key=lambda version: int(version.name), default=path)
 
 
-def asset_hashes(folder: AnyPath) -> dict[str, str]:
-    """Computes the hashes that `export` notes, `{name: "sha256:..."}` of the files in `assets`.
+def read_description(folder: Path, argument: str) -> Json | None:
+    """What `export` noted of a version; `None` for another SavedModel."""
+    path = folder / DESCRIPTION
+    return read_json(path, argument) if path.is_file() else None
 
-    Args:
-        folder: path of a version directory.
-    """
-    paths = sorted((Path(folder) / "assets").iterdir())
+
+def asset_hashes(folder: Path) -> dict[str, str]:
+    """The hashes that `export` notes, `{name: "sha256:..."}` of the files in `assets`."""
+    paths = sorted((folder / "assets").iterdir())
     return {path.name: _hash(path) for path in paths if path.name != HIDDEN}
 
 
-def changed_assets(folder: AnyPath, description: Json) -> list[str]:
-    """Finds files in `assets` that are missing or changed since the export.
-
-    Args:
-        folder: path of a version directory.
-        description: dict that `export` wrote.
-
-    Returns:
-        list of str, paths below `folder`.
-    """
+def changed_assets(folder: Path, description: Json) -> list[str]:
+    """Which files in `assets` are missing or changed since the export, paths below `folder`."""
     paths = {f"assets/{name}": noted for name, noted in description.get("assets", {}).items()}
     return [
         path
         for path, noted in paths.items()
-        if not (Path(folder) / path).is_file() or _hash(Path(folder) / path) != noted
+        if not (folder / path).is_file() or _hash(folder / path) != noted
     ]
 
 

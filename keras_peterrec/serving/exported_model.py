@@ -42,6 +42,7 @@ from keras_peterrec.serving.signature_names import (
     STEP,
     K,
 )
+from keras_peterrec.serving.signatures import ask
 from keras_peterrec.types import AnyPath
 
 _DAMAGES = (DecodeError, tf.errors.OpError)
@@ -348,17 +349,9 @@ class ExportedModel:
             refuse("task", f"one {what}: {', '.join(names) or 'none does'}", task)
 
     def _ask(self, signature, **columns):
-        fed = {
-            name: tf.constant(rows, tf.int32 if name in INTEGERS else tf.string)
-            for name, rows in columns.items()
-        }
-        answer = self._model.signatures[signature](**fed)
+        answer = ask(self._model.signatures[signature], columns)
         # Sorted, since TensorFlow loads them in another order in every process.
-        names = sorted(answer, key=lambda name: (name in COUNTS, name))
-        return {
-            name: answer[name].numpy() if name == STATE else _decoded(answer[name].numpy())
-            for name in names
-        }
+        return {name: answer[name] for name in sorted(answer, key=lambda n: (n in COUNTS, n))}
 
 
 def _columns(rows, defaults):
@@ -395,14 +388,6 @@ def _whole(name, value):
             f"Received: `{name}` = {value!r}."
         )
     return int(value)
-
-
-def _decoded(array):
-    if array.dtype != object:
-        return array
-    strings = np.empty(array.shape, dtype=object)
-    strings.flat = [value.decode("utf-8") for value in array.flat]
-    return strings
 
 
 def _first_line(error):

@@ -11,7 +11,8 @@ from keras_peterrec.log.event_text import EventReader, UserReader, split_items
 from keras_peterrec.log.id_text import has_separator, written
 from keras_peterrec.log.item_table import NO_ITEM, NO_SCORE, ItemTable, are_among, listed
 from keras_peterrec.log.preprocessing import event_counts, left_pad
-from keras_peterrec.serving.signature_names import MIXED, input_names
+from keras_peterrec.serving.signature_names import MIXED
+from keras_peterrec.serving.signatures import concrete
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.types import AnyPath
@@ -39,9 +40,9 @@ class MixedSignature:
     Args:
         source: ItemTable of the source log.
         mixed: MixedTasks on `host`.
-        k: int. Items of an answer.
-        folder: path of an existing folder for the text files of tasks and labels.
-        hidden: table of `hidden_items`, which recommendations leave out. Defaults to `None`.
+        k: items of an answer.
+        folder: an existing folder for the text files of tasks and labels.
+        hidden: table of `hidden_items`, which recommendations leave out.
 
     Attributes:
         function: the concrete function.
@@ -97,9 +98,7 @@ class MixedSignature:
             self.weights["heads/items"] = self._item_of
             _write_lines(Path(folder) / "mixed_items.txt", items)
             self.tables["items"] = _table(Path(folder) / "mixed_items.txt", tf.string, tf.int64, -1)
-        spec = [tf.TensorSpec([None], tf.string, name=name) for name in input_names(MIXED)]
-        answer = tf.function(self._answer, autograph=False)
-        self.function = answer.get_concrete_function(*spec)
+        self.function = concrete(self._answer, MIXED)
 
     def _answer(self, history, task):
         place = tf.cast(self.tables["places"].lookup(task), tf.int32)

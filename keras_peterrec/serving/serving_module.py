@@ -1,5 +1,6 @@
 """The module that becomes a SavedModel: weights, tables and signatures."""
 
+import functools
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -13,15 +14,14 @@ from keras_peterrec.serving.signature_names import (
     CLASSIFY,
     COUNTS,
     EMBED,
-    INTEGERS,
     KNOWN,
     MIXED,
     NEXT_ITEM,
     SELECT,
     SIMILAR,
     STEP,
-    input_names,
 )
+from keras_peterrec.serving.signatures import concrete
 from keras_peterrec.serving.similar_items import SimilarItems
 from keras_peterrec.serving.step_signature import step_signature
 from keras_peterrec.transfer.host import Host
@@ -77,14 +77,11 @@ class ServingModule(tf.Module):
     saved with them, every weight would be written twice, or TensorFlow Serving would not find it.
 
     Args:
-        tasks: dict from name to Task.
-        k: int. Items of an answer.
-        folder: path of an existing folder for the vocabularies' text files.
-        incremental: bool. Defaults to `False`.
-        mixed: MixedTasks on `host`. Defaults to `None`.
-        titles: dict from item to title. Answers then give titles as well. Defaults to `None`.
-        hidden: collection of str. Items that may not be shown, which a text file lists; see
-            `ItemTable.hide`. Defaults to `None`, no such file.
+        k: items of an answer.
+        folder: an existing folder for the vocabularies' text files.
+        titles: of items. Answers then give titles as well.
+        hidden: items that may not be shown, which a text file lists; see `ItemTable.hide`. `None`
+            for no such file.
 
     Example:
 
@@ -122,7 +119,7 @@ class ServingModule(tf.Module):
         self.functions = _of_histories(host, source, tasks, answers, k, readers)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
-        self.functions[KNOWN] = _concrete(lambda history: event_counts(traced(history)[0]), KNOWN)
+        self.functions[KNOWN] = concrete(lambda history: event_counts(traced(history)[0]), KNOWN)
         self.functions[NEXT_ITEM + CLASSIFY] = _from_examples(
             self.functions[NEXT_ITEM],
             lambda answer: {"classes": answer["items"], "scores": answer["scores"]},
@@ -164,31 +161,24 @@ def _task_readers(host, source, tasks):
 def _of_histories(host, source, tasks, answers, k, readers):
     """The functions that read histories, `{signature: concrete function}`."""
     read, of_tasks, read_user = readers
-    functions = {NEXT_ITEM: None, EMBED: _concrete(_embed(host, read), EMBED)}
-    scores_of = {NEXT_ITEM: _next_item(host, read)}
     keeps = host.keep_seen
+    scores_of = {NEXT_ITEM: _scores(host.next_item_scores, read, host.next_item_length)}
     answer_of = {NEXT_ITEM: lambda scores, seen: source.best(scores, seen, k, keeps)}
-    for name, task in tasks.items():
-        scores_of[name] = _scores(host, of_tasks[name], read_user.get(name), task)
-        answer_of[name] = answers[name].answer
     select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, keeps, *request)}
-    select_of |= {name: answer.select for name, answer in answers.items()}
-    selects = {}
+    for name, task in tasks.items():
+        scores = functools.partial(task.model, training=False)
+        length = host.history_length(task.model)
+        scores_of[name] = _scores(scores, of_tasks[name], length, read_user.get(name))
+        answer_of[name], select_of[name] = answers[name].answer, answers[name].select
+    functions, selects = {NEXT_ITEM: None, EMBED: concrete(_embed(host, read), EMBED)}, {}
     for name, scores in scores_of.items():
         select = select_of[name]
         if select is not None:
             # Traced once for both signatures: a network is thousands of operations.
-            scores = _concrete(scores, name)
-            selects[name + SELECT] = _concrete(_selected(scores, select), name + SELECT)
-        answered = _answered(scores, answer_of[name])
-        functions[name] = _concrete(answered, name)
+            scores = concrete(scores, name)
+            selects[name + SELECT] = concrete(_selected(scores, select), name + SELECT)
+        functions[name] = concrete(_answered(scores, answer_of[name]), name)
     return functions | selects
-
-
-def _concrete(function, name):
-    types = {key: tf.int32 if key in INTEGERS else tf.string for key in input_names(name)}
-    specs = [tf.TensorSpec([None], dtype, name=key) for key, dtype in types.items()]
-    return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
 def _traced(reader):
@@ -207,19 +197,9 @@ def _embed(host, reader):
     return embed
 
 
-# What follows makes, of histories, their scores and how many of their events are known.
+def _scores(scores_of, reader, length, read_user=None):
+    """A function from histories to their scores, and how many of their events are known."""
 
-
-def _next_item(host, reader):
-    return _counted(host.next_item_scores, reader, host.next_item_length)
-
-
-def _scores(host, reader, read_user, task):
-    scores_of = lambda inputs: task.model(inputs, training=False)
-    return _counted(scores_of, reader, host.history_length(task.model), read_user)
-
-
-def _counted(scores_of, reader, length, read_user=None):
     def of_history(history):
         ids, rows = reader(history)
         inputs = left_pad(rows, length)
@@ -251,12 +231,9 @@ def _selected(scores_of, select):
 def _from_examples(answer, outputs):
     """The same answers for serialized `tf.Example`, by calling `answer`, not a copy of it.
 
-    Args:
-        answer: concrete function of histories.
-        outputs: Callable from its answer to what `:classify` or `:regress` gives.
+    `outputs` makes of its answer what `:classify` or `:regress` gives.
     """
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
     def from_examples(inputs):
         rows = tf.io.parse_example(inputs, {"history": tf.io.RaggedFeature(tf.string)})
         # A list of items becomes the one string that every signature reads.
@@ -264,7 +241,7 @@ def _from_examples(answer, outputs):
         named = {key: value for key, value in answer(history).items() if key not in COUNTS}
         return outputs(named)
 
-    return from_examples.get_concrete_function()
+    return concrete(from_examples, CLASSIFY)  # or REGRESS, whose input is the same
 
 
 def _named_weights(host, tasks):

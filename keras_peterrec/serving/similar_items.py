@@ -7,7 +7,8 @@ from keras import ops
 from keras_peterrec.log.event_text import split_history
 from keras_peterrec.log.item_table import NO_SCORE, ItemTable
 from keras_peterrec.log.preprocessing import event_counts
-from keras_peterrec.serving.signature_names import SIMILAR, input_names
+from keras_peterrec.serving.signature_names import SIMILAR
+from keras_peterrec.serving.signatures import concrete
 from keras_peterrec.transfer.host import Host
 
 
@@ -33,7 +34,7 @@ class SimilarItems:
 
     Args:
         source: ItemTable of the source log.
-        k: int. Items of an answer.
+        k: items of an answer.
 
     Attributes:
         function: the concrete function.
@@ -46,10 +47,7 @@ class SimilarItems:
         vectors = ops.convert_to_numpy(host.pretrainer.item_table).astype("float32")
         lengths = np.linalg.norm(vectors, axis=1)
         self.lengths = tf.Variable(np.maximum(lengths, np.finfo("float32").tiny))
-        (name,) = input_names(SIMILAR)
-        spec = tf.TensorSpec([None], tf.string, name=name)
-        answer = tf.function(self._answer, autograph=False)
-        self.function = answer.get_concrete_function(spec)
+        self.function = concrete(self._answer, SIMILAR)
 
     def _answer(self, items):
         given = split_history(items, self._source.ids)

@@ -10,7 +10,8 @@ from keras import ops
 
 from keras_peterrec.log.event_text import UserReader
 from keras_peterrec.log.preprocessing import event_counts, left_pad
-from keras_peterrec.serving.signature_names import STATE, STEP, input_names
+from keras_peterrec.serving.signature_names import STATE, STEP
+from keras_peterrec.serving.signatures import concrete
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.incremental_task import IncrementalTask
 from keras_peterrec.transfer.task import Task
@@ -26,7 +27,7 @@ def step_signature(
     task: Task,
     answer: Callable[..., Any],
 ) -> Any:
-    """A function of a user's state and one new event; its cost does not depend on the history.
+    """The concrete function of a user's state and one event; its cost does not depend on the past.
 
     | input | |
     |---|---|
@@ -42,27 +43,21 @@ def step_signature(
 
     Where the task leaves out what a user had, the answer has no item of `seen`. The server keeps
     nothing, nor what is known of the user: that stands behind every event, `"i9 ;plan=gold"`. The
-    client keeps the state, 32 KB for each user and task at 64
-    channels and 8 blocks; see `IncrementalTask` for what it is. It ends in a mark of the weights
-    that made it, so that a state of another task or of other weights fails the request.
+    client keeps the state, 32 KB for each user and task at 64 channels and 8 blocks; see
+    `IncrementalTask` for what it is. It ends in a mark of the weights that made it, so that a state
+    of another task or of other weights fails the request.
 
     Args:
-        read: Callable that reads texts as an EventReader of what tasks read does.
-        read_user: UserReader of the task, or `None` where it reads no columns of users.
-        task: Task on a causal host.
+        read: reads texts as an EventReader of what the task reads.
+        read_user: `None` where the task reads no columns of users.
         answer: Callable of scores and the items seen; see `ExportedAnswers`.
-
-    Returns:
-        The concrete function.
 
     Raises:
         InputError: the task's host is not causal.
     """
     steps = IncrementalTask(task.model)
     tag, shape = _tag(host, task), steps.state_shape
-    strings = [tf.TensorSpec([None], tf.string, name=name) for name in input_names(STEP)]
 
-    @tf.function(autograph=False, input_signature=strings)
     def step(state_bytes, item, seen):
         ids, known = read(item)
         event = left_pad(known, 1, fixed=True)[:, 0]  # padding where there is none, or unknown
@@ -72,7 +67,7 @@ def step_signature(
         written = _written(tf.cast(state, tf.float32), shape, tag)
         return {**answer(scores, seen), **event_counts(ids), STATE: written}
 
-    return step.get_concrete_function()
+    return concrete(step, STEP)
 
 
 def state_array(state_bytes: Tensor):

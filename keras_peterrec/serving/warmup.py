@@ -15,13 +15,8 @@ import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from keras_peterrec.progress import each
-from keras_peterrec.serving.signature_names import (
-    INTEGERS,
-    KEEP_SEEN,
-    STATE,
-    K,
-    input_names,
-)
+from keras_peterrec.serving.signature_names import KEEP_SEEN, STATE, K, input_names
+from keras_peterrec.serving.signatures import ask, input_type
 from keras_peterrec.types import AnyPath
 
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -32,15 +27,9 @@ MOST_RECORDS = 1000  # a server refuses a model with more
 def sample_rows(
     signature: str, histories: Sequence[str], tasks: Sequence[str] = ("",)
 ) -> dict[str, Sequence[Any]]:
-    """Makes rows for each input of a signature.
+    """Makes rows for each input of a signature; their lists may differ in length.
 
-    Args:
-        signature: str, its name.
-        histories: list of str, item ids separated by white space.
-        tasks: sequence of str, the tasks that rows name. Defaults to `("",)`, an unknown one.
-
-    Returns:
-        dict from input name to list of str, bytes or int. The lists may differ in length.
+    `tasks` are those that rows of mixed tasks name, by default an unknown one.
     """
     if input_names(signature) == ("inputs",):
         return {"inputs": [_example(history) for history in histories]}
@@ -65,12 +54,7 @@ def warmup_requests(rows: Any) -> list[tuple[str, Any]]:
     The first request to a signature takes seconds, in which its graph is optimised. Requests of
     other sizes then cost no more than they compute, so one for each signature is enough.
 
-    Args:
-        rows: dict from signature to dict from input name to list of str or bytes, as
-            `sample_rows` makes them. Shorter lists are repeated.
-
-    Returns:
-        list of (signature, dict from input name to list of str or bytes).
+    `rows` are for each signature as `sample_rows` makes them; shorter lists are repeated.
     """
     requests = []
     for name, columns in rows.items():
@@ -84,12 +68,7 @@ def write_warmup(folder: AnyPath, requests: Any, model_name: str = "peterrec") -
     """Writes warm-up requests into a version directory that is not published yet.
 
     All of them are `Predict` requests: every signature answers those, and no setting of a
-    server refuses them.
-
-    Args:
-        folder: path of the version directory.
-        requests: sequence of (signature, dict from input name to list of str or bytes).
-        model_name: str. For people; servers do not read it. Defaults to `"peterrec"`.
+    server refuses them. The model's name is for people; servers do not read it.
     """
     path = Path(folder) / PATH
     path.parent.mkdir(exist_ok=True)
@@ -101,48 +80,37 @@ def write_warmup(folder: AnyPath, requests: Any, model_name: str = "peterrec") -
             request.model_spec.signature_name = signature
             for name, batch in inputs.items():
                 # With `string_val`, not `tensor_content`: some clients read only that.
-                dtype = tf.int32 if name in INTEGERS else tf.string
-                tensor = tf.make_tensor_proto(batch, dtype, [len(batch)])
+                tensor = tf.make_tensor_proto(batch, input_type(name), [len(batch)])
                 request.inputs.add(key=name, value=tensor.SerializeToString())
             writer.write(log.SerializeToString())
 
 
 def read_warmup(folder: AnyPath) -> list[tuple[str, Any]]:
-    """Reads the requests that `write_warmup` wrote.
-
-    Returns:
-        list of (signature, dict from input name to array).
-    """
+    """Reads the requests that `write_warmup` wrote, (signature, dict of arrays) each."""
     requests = []
     for record in tf.data.TFRecordDataset(str(Path(folder) / PATH)).as_numpy_iterator():
         request = _prediction_log().FromString(record).predict_log.request
-        inputs = {p.key: _array(p.key, p.value) for p in request.inputs}
+        inputs = {
+            given.key: tf.io.parse_tensor(given.value, input_type(given.key)).numpy()
+            for given in request.inputs
+        }
         requests.append((request.model_spec.signature_name, inputs))
     return requests
 
 
 def replay_warmup(signatures: Any, requests: Any) -> list[tuple[str, str]]:
-    """Asks a loaded SavedModel its warm-up requests.
-
-    Args:
-        signatures: dict from name to callable signature.
-        requests: list of (signature, dict from input name to array).
-
-    Returns:
-        list of (signature, problem: str), empty if all is well.
-    """
+    """Asks a loaded SavedModel its warm-up requests; returns (signature, problem) pairs."""
     problems = []
     for name, inputs in each(requests, "warm-up requests", total=len(requests)):
         if name not in signatures:
             problems.append((name, "asks a signature that the model does not have"))
             continue
         try:
-            answer = signatures[name](**{key: tf.constant(v) for key, v in inputs.items()})
+            answer = ask(signatures[name], inputs)
         except (TypeError, ValueError, tf.errors.OpError) as error:
             problems.append((name, f"fails: {str(error).strip().splitlines()[0]}"))
             continue
-        numbers = [tensor.numpy() for tensor in answer.values() if tensor.dtype.is_floating]
-        if not all(np.isfinite(number).all() for number in numbers):
+        if not all(np.isfinite(array).all() for array in answer.values() if array.dtype != object):
             problems.append((name, "is answered with numbers that are not finite"))
     return problems
 
@@ -160,11 +128,6 @@ def graphs_as_they_are():
         yield
     finally:
         tf.config.optimizer.set_experimental_options({**options, "disable_meta_optimizer": before})
-
-
-def _array(name, serialized):
-    dtype = tf.int32 if name in INTEGERS else tf.string
-    return tf.io.parse_tensor(serialized, dtype).numpy()
 
 
 def _example(history):

@@ -7,8 +7,8 @@ import sys
 import pytest
 from serving_samples import ASKED, HISTORIES, OF_REQUESTS, assert_same, expected, inputs_for
 
+from keras_peterrec.serving.verify.answers import has_c_loader, loader_answers
 from keras_peterrec.serving.verify.export_folder import ExportFolder
-from keras_peterrec.serving.verify.other_loaders import has_c_loader, loader_answers
 
 needs_c_loader = pytest.mark.skipif(
     not has_c_loader(), reason="this TensorFlow brings no libtensorflow_cc.so.2"

@@ -20,8 +20,8 @@ from serving_samples import (
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.verify.answers import has_c_loader
 from keras_peterrec.serving.verify.export_folder import ExportFolder
-from keras_peterrec.serving.verify.other_loaders import has_c_loader
 from keras_peterrec.serving.verify.verify_export import checks
 
 pytestmark = pytest.mark.usefixtures("unasked")

@@ -16,9 +16,8 @@ from keras_peterrec.server.loaded_version import LoadedVersion
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify import answers
-from keras_peterrec.serving.verify.answers import same_answers
+from keras_peterrec.serving.verify.answers import has_c_loader, same_answers
 from keras_peterrec.serving.verify.export_folder import ExportFolder
-from keras_peterrec.serving.verify.other_loaders import has_c_loader
 from keras_peterrec.serving.verify.verify_export import checks, verify_export
 from keras_peterrec.serving.warmup import (
     PATH,

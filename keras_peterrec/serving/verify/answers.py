@@ -1,23 +1,37 @@
 """Checks of answers: they should not depend on the batch or on the program that loads.
 
-Each function takes an ExportFolder and returns the problems that it finds, a list of str.
+Each `check_` function takes an ExportFolder and returns the problems that it finds, a list of str.
 """
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import tensorflow as tf
 
 from keras_peterrec.serving.signature_names import CLASSIFY, REGRESS, STATE
+from keras_peterrec.serving.signatures import decoded
 from keras_peterrec.serving.step_signature import state_array
 from keras_peterrec.serving.verify.export_folder import ExportFolder
-from keras_peterrec.serving.verify.other_loaders import has_c_loader, loader_answers
 from keras_peterrec.serving.warmup import MOST_RECORDS, replay_warmup
 
 _CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 _FILLED_ROWS = 3
+_TIMEOUT = 600  # seconds for another process
 
 
 def check_warmup(folder: ExportFolder) -> list[str]:
     """Finds warm-up requests that are missing, too many or fail."""
-    problems = _missing_requests(folder)
+    problems = []
+    # With too many signatures, `export` leaves out the requests of the last ones.
+    if len(folder.warmup) != MOST_RECORDS:
+        asked = {name for name, _ in folder.warmup}
+        missing = [name for name in folder.signature_defs if name not in asked]
+        problems += [f"{name}: has no warm-up request" for name in missing]
     if len(folder.warmup) > MOST_RECORDS:
         problems.append(
             f"there should be at most {MOST_RECORDS} warm-up requests. Found: {len(folder.warmup)}"
@@ -57,9 +71,8 @@ def check_batches(folder: ExportFolder) -> list[str]:
 def check_c_loader(folder: ExportFolder, thorough: bool = False) -> list[str]:
     """Compares with the answers of the loader that TensorFlow Serving uses.
 
-    Args:
-        thorough: bool. Whether graphs are optimized as in a server, and signatures asked that read
-            `tf.Example` and run the same network again. Defaults to `False`.
+    `thorough` optimizes graphs as a server does, and also asks the signatures that read
+    `tf.Example` and run the same network again.
     """
     if not has_c_loader():
         return []
@@ -75,13 +88,9 @@ def check_tensorflow_alone(folder: ExportFolder) -> list[str]:
 
 
 def same_answers(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    """Tells whether two answers differ by no more than float noise.
+    """Whether two answers, arrays `[B, ...]` by output, differ by no more than float noise.
 
     Strings may change places only where the numbers beside them are as good as equal.
-
-    Args:
-        one: dict from output name to array `[B, ...]`.
-        other: likewise.
     """
     if one.keys() != other.keys() or any(one[k].shape != other[k].shape for k in one):
         return False
@@ -120,15 +129,6 @@ def _rows(batch, part):
     return {key: rows[part] for key, rows in batch.items()}
 
 
-def _missing_requests(folder):
-    # With too many signatures, `export` leaves out the requests of the last ones.
-    asked = {name for name, _ in folder.warmup}
-    missing = [name for name in folder.signature_defs if name not in asked]
-    if len(folder.warmup) == MOST_RECORDS:
-        return []
-    return [f"{name}: has no warm-up request" for name in missing]
-
-
 def _compare(folder, loader, title, names):
     batches = {name: folder.samples(name) for name in names}
     try:
@@ -140,3 +140,64 @@ def _compare(folder, loader, title, names):
         for name, batch in batches.items()
         if not same_answers(folder.answer(name, **batch), answers[name])
     ]
+
+
+def has_c_loader() -> bool:
+    """Whether this TensorFlow brings its C library, as it does on Linux."""
+    return (Path(tf.sysconfig.get_lib()) / "libtensorflow_cc.so.2").is_file()
+
+
+def loader_answers(
+    loader: str, folder: ExportFolder, batches: dict[str, Any]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Asks an export in a process that shares nothing with this one; see `loader_process.py`.
+
+    Args:
+        loader: `"c"` for the loader that TensorFlow Serving uses, `"c-quick"` for the same without
+            optimizing graphs, `"tensorflow"` for TensorFlow without Keras and this library.
+        batches: for each signature a dict from input name to list of bytes or int.
+
+    Raises:
+        RuntimeError: the export cannot be loaded or asked. The message is one line.
+    """
+    script = Path(__file__).with_name("loader_process.py")
+    requests = [_request(folder, name, batch) for name, batch in batches.items()]
+    # Without PYTHONPATH, by which the process could find this library.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, str(script), loader, str(folder.path.resolve()), tf.sysconfig.get_lib()],
+        input=json.dumps(requests),
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT,
+        env={**environment, "TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RuntimeError(lines[-1])
+    return {
+        name: {key: _array(key, **tensor) for key, tensor in answer.items()}
+        for name, answer in zip(batches, json.loads(done.stdout), strict=True)
+    }
+
+
+def _request(folder, name, batch):
+    signature = folder.signature_defs[name]
+    return {
+        "signature": name,
+        "inputs": {key: signature.inputs[key].name for key in batch},
+        "outputs": {key: output.name for key, output in signature.outputs.items()},
+        # Latin-1 has a character for each byte, so that any bytes can travel as JSON.
+        "batch": {
+            key: [row if isinstance(row, int) else row.decode("latin-1") for row in rows]
+            for key, rows in batch.items()
+        },
+    }
+
+
+def _array(output, shape, values):
+    if not values or not isinstance(values[0], str):
+        return np.array(values, "float32").reshape(shape)
+    strings = np.empty(len(values), object)
+    strings[:] = [value.encode("latin-1") for value in values]
+    return decoded(output, strings.reshape(shape))

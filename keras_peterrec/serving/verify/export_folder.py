@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_peterrec.files.json_file import read_json
-from keras_peterrec.serving.export_files import DESCRIPTION
-from keras_peterrec.serving.signature_names import INIT, INTEGERS, STATE
+from keras_peterrec.serving.export_files import read_description
+from keras_peterrec.serving.signature_names import INIT, STATE
+from keras_peterrec.serving.signatures import ask, input_type
 from keras_peterrec.serving.warmup import PATH, read_warmup, sample_rows
 from keras_peterrec.types import AnyPath
 
@@ -20,9 +19,6 @@ _HISTORIES = ["? ?", "", "?"]  # for a signature without warm-up requests
 
 class ExportFolder:
     """What lies in a version directory. Each part is read when it is first used.
-
-    Args:
-        path: path of the version directory.
 
     Example:
 
@@ -36,9 +32,7 @@ class ExportFolder:
 
     @cached_property
     def description(self):
-        """What `export` noted of the version, a dict; `None` for another SavedModel."""
-        path = self.path / DESCRIPTION
-        return read_json(path, "check") if path.is_file() else None
+        return read_description(self.path, "check")
 
     @cached_property
     def meta_graph(self):
@@ -56,26 +50,22 @@ class ExportFolder:
 
     @cached_property
     def signatures(self):
-        """`{signature: callable}`."""
         self._model = tf.saved_model.load(str(self.path))  # must outlive its signatures
         return self._model.signatures
 
     @property
     def askable(self):
-        """Names of the signatures that read strings, and integers of our own, a list of str."""
+        """Names of the signatures that read strings, and integers of our own."""
         return [
             name
             for name, signature in self.signature_defs.items()
             if signature.inputs
-            and all(
-                info.dtype == (types_pb2.DT_INT32 if key in INTEGERS else types_pb2.DT_STRING)
-                for key, info in signature.inputs.items()
-            )
+            and all(info.dtype == input_type(key) for key, info in signature.inputs.items())
         ]
 
     @cached_property
     def warmup(self):
-        """list of (signature, dict from input name to array)."""
+        """See `read_warmup`."""
         return read_warmup(self.path) if (self.path / PATH).is_file() else []
 
     def samples(self, name: str) -> dict[str, list[Any]]:
@@ -99,22 +89,9 @@ class ExportFolder:
         return {key: [*rows, *(states if key == STATE else rows)] for key, rows in samples.items()}
 
     def answer(self, name: str, **inputs: Any) -> dict[str, np.ndarray]:
-        """Answers of a signature to a list of bytes or int for each input, a dict of arrays."""
-        fed = {
-            key: tf.constant(rows, tf.int32 if key in INTEGERS else tf.string)
-            for key, rows in inputs.items()
-        }
-        outputs = self.signatures[name](**fed)
-        return {output: decoded(output, tensor.numpy()) for output, tensor in outputs.items()}
+        """Answers of a signature to a list of bytes or int for each input."""
+        return ask(self.signatures[name], inputs)
 
 
 def _plain(value):
     return int(value) if isinstance(value, (int, np.integer)) else tf.compat.as_bytes(value)
-
-
-def decoded(output: str, array: np.ndarray):
-    """An array with its strings as str, or as bytes where the output's name ends in `_bytes`."""
-    if array.dtype != object or output.endswith("_bytes"):
-        return array
-    texts = [value.decode("utf-8", "replace") for value in array.flat]
-    return np.array(texts, dtype=object).reshape(array.shape)

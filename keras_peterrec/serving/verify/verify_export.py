@@ -47,15 +47,7 @@ _NEEDED = ("files", "assets", "safety")
 
 
 def checks(thorough: bool = False, trust: bool = False) -> dict[str, Check]:
-    """The checks by name, in order; those after `safety` run the model.
-
-    Args:
-        thorough: bool. Whether those are among them that take long. Defaults to `False`.
-        trust: bool. Whether the model may do more than compute. Defaults to `False`.
-
-    Returns:
-        dict of str to Callable.
-    """
+    """The checks by name, in order; those after `safety` run the model. See `verify_export`."""
     asked: dict[str, Check] = {**_CHECKS, **(_THOROUGH if thorough else {})}
     if trust:
         del asked["safety"]
@@ -70,13 +62,11 @@ def verify_export(path: AnyPath, thorough: bool = False, trust: bool = False) ->
     alone, and signatures for `tf.Example` in TensorFlow's C loader.
 
     Args:
-        path: path of a version directory, written by `export` or any other SavedModel.
-        thorough: bool. Defaults to `False`.
-        trust: bool. Whether a model is run that may do more than compute, such as read and write
-            files. Defaults to `False`.
+        path: a version directory, written by `export` or any other SavedModel.
+        trust: whether a model is run that may do more than compute, such as read and write files.
 
     Returns:
-        list of str, one line a problem: "check: problem". Empty if nothing is wrong.
+        One line a problem, "check: problem".
 
     Example:
 
