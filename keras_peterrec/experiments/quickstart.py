@@ -91,7 +91,7 @@ def quickstart(settings: QuickstartSettings) -> Json:
 
 def show(result: Json) -> None:
     """Prints a quickstart's result."""
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False)
     source = "one site split by genre" if result["data"].startswith("movielens") else "no real data"
     rows = [
         [
@@ -223,19 +223,17 @@ def _ask(data, units, model, seed):
         if part == TEST and 10 <= lengths.get(user, 0) <= 40
     )
     history = log.item_ids[log[log.index([user_id])[0]]].tolist()
+    asked = " ".join(history)
     command = [sys.executable, "-m", "keras_peterrec", "predict", "--json", "--model", str(model)]
-    command += ["--task", *units]
-    command += ["--history", " ".join(history)]
+    command += ["--task", *units, "--history", asked]
     answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {
         "user_id": user_id,
         "task": next(iter(units)),
-        "history": " ".join(history),
+        "history": asked,
         "history_titles": [titles.get(item, item) for item in history],
         "units": units,
-        "answers": {
-            task: _titled(answers[" ".join(history)], titles) for task, answers in answer.items()
-        },
+        "answers": {task: _titled(answers[asked], titles) for task, answers in answer.items()},
     }
 
 

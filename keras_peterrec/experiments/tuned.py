@@ -45,11 +45,7 @@ def named(trial: Json) -> str:
 def report(settings: Any, space: Sequence[Searched], trials: list[Json], folder: Path) -> Json:
     """Writes the table, the picture and HParams; returns the content of `metrics.json`.
 
-    Args:
-        settings: TuningSettings.
-        space: sequence of Searched.
-        trials: list of dict, one of them finished.
-        folder: path of the search; the trials lie there.
+    One trial at least is finished; all lie in `folder`.
     """
     best, first = best_of(trials), trials[0]
     assert best is not None
@@ -181,8 +177,7 @@ def _places(axis, searched, trials):
         if searched.is_log:
             axis.set_xscale("log")
         return given
-    names = [_text(value) for value in (*(searched.values or ()), *given)]
-    names = list(dict.fromkeys(names))
+    names = list(dict.fromkeys(_text(value) for value in (*(searched.values or ()), *given)))
     turned = {"rotation": 30, "ha": "right"} if max(map(len, names)) > 8 else {}
     axis.set_xticks(range(len(names)), names, fontsize=7, **turned)
     return [names.index(_text(value)) for value in given]
