@@ -2,6 +2,7 @@
 
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -24,7 +25,7 @@ def print_metrics(result):
         if plain != name and all(texts.get(name) == texts.get(plain) for texts in columns.values()):
             continue  # that is what is served
         rows.append([name, *(texts.get(name, "") for texts in columns.values())])
-    console = _console()
+    console = people_console()
     print_table(console, f"{result['command']}: test", ["metric"], columns, rows)
     if "parameters" in result:
         parameters, seconds = result["parameters"], result["seconds"]
@@ -142,7 +143,7 @@ def print_description(found):
     Long values are cut into lines that are indented as well, and of a list the first few are shown:
     `--json` has all of them.
     """
-    _print_lines(_console(soft_wrap=True), found, "")
+    _print_lines(people_console(soft_wrap=True), found, "")
 
 
 def print_answers(answers):
@@ -155,7 +156,7 @@ def print_answers(answers):
     if not all(isinstance(value, dict) for value in answers.values()):
         print_description(answers)
         return
-    console = _console(soft_wrap=True)
+    console = people_console(soft_wrap=True)
     units = getattr(answers, "units", {})
     for name, histories in answers.items():
         unit = _UNITS.get(units.get(name), "score")
@@ -193,7 +194,7 @@ def print_export(result):
         print(f"{result['path']}: nothing wrong ({', '.join(result['checks'])})")
 
 
-def _console(**options):
+def people_console(**options: Any) -> Console:
     """A console that prints names as they are: `[red]` and `:cat:` may be item ids."""
     return Console(highlight=False, markup=False, emoji=False, **options)
 

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-from rich.console import Console
-
 from keras_peterrec.errors import Misfit
 from keras_peterrec.experiments import plots
 from keras_peterrec.experiments.datasets import DEFAULT, open_dataset, own_dataset
@@ -27,7 +25,7 @@ from keras_peterrec.experiments.tables import (
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json
-from keras_peterrec.printing import print_table
+from keras_peterrec.printing import people_console, print_table
 from keras_peterrec.progress import line
 from keras_peterrec.report.tensorboard import write_trials
 from keras_peterrec.runs.run_folder import RunFolder
@@ -104,7 +102,7 @@ def _data(settings):
 
 def show(result: Json) -> None:
     """Prints an experiment's tables."""
-    console = Console(highlight=False)
+    console = people_console()
     for cells in grouped(result["table"], "kind", "metric"):
         metric = cells[0]["metric"]
         tasks, rows = pivot(cells, format_cell)

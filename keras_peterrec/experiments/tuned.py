@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
-from rich.console import Console
 
 from keras_peterrec.experiments.differences import paired_differences
 from keras_peterrec.experiments.tables import markdown_table
 from keras_peterrec.files.atomic_write import write_text
 from keras_peterrec.files.json_file import read_json
-from keras_peterrec.printing import print_table
+from keras_peterrec.printing import people_console, print_table
 from keras_peterrec.report.kept_rows import RUN, VALIDATION_USERS, read_test_users
 from keras_peterrec.report.plot_style import metric_axis, panels, save, style
 from keras_peterrec.report.tensorboard import write_trials
@@ -87,7 +86,7 @@ def report(settings: Any, space: Sequence[Searched], trials: list[Json], folder:
 
 def show(result: Json) -> None:
     """Prints the trials and what the best of them is worth."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = people_console()
     best, metric = result["best"], Metric(**result["decides"])
     names = list(result["trials"][0]["settings"])
     header, rows = _table(result["trials"], names, metric, best)
