@@ -79,14 +79,6 @@ def shortened(text: str) -> str:
 def refuse(argument: str, allowed: str, received: Any) -> NoReturn:
     """Raises the InputError that says of one argument what is allowed and what came.
 
-    Args:
-        argument: str. Its name.
-        allowed: str. What it should be.
-        received: any value. What it is.
-
-    Raises:
-        InputError: always.
-
     Example:
 
     >>> refuse("k", "a positive integer", -1)
@@ -97,23 +89,10 @@ def refuse(argument: str, allowed: str, received: Any) -> NoReturn:
 
 
 def check_count(name: str, value: int, least: int = 1) -> int:
-    """Checks that an argument is an integer and not too small.
-
-    Args:
-        name: str. The argument's name, for the message.
-        value: int. NumPy's integers are allowed, bools are not.
-        least: int. The smallest value allowed. Defaults to `1`.
-
-    Returns:
-        The value as an int.
+    """The value as an int, NumPy's included but not a bool.
 
     Raises:
-        InputError: if `value` is not an integer, or less than `least`.
-
-    Example:
-
-    >>> check_count("k", 5)
-    5
+        InputError: it is no integer, or less than `least`.
     """
     if isinstance(value, Integral) and not isinstance(value, bool) and value >= least:
         return int(value)

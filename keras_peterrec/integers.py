@@ -14,14 +14,9 @@ def distinct(values: np.ndarray) -> np.ndarray:
 
 
 def distinct_pairs(owners: np.ndarray, items: np.ndarray, size: int | np.integer) -> tuple:
-    """Pairs of owners and items, each once, sorted by owner and then by item.
+    """Pairs of owners and items, each once, sorted by owner and then by item, as two int64 arrays.
 
-    Args:
-        owners: int array `[M]`, not negative.
-        items: int array `[M]` in `[0, size)`.
-
-    Returns:
-        tuple of two int64 arrays of one length: owners and items.
+    Both come as `[M]`; owners are not negative, items in `[0, size)`.
     """
     owners = np.asarray(owners, np.int64)
     return np.divmod(distinct(owners * np.int64(size) + items), np.int64(size))

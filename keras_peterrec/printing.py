@@ -2,6 +2,7 @@
 
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -24,15 +25,18 @@ def print_metrics(result):
         if plain != name and all(texts.get(name) == texts.get(plain) for texts in columns.values()):
             continue  # that is what is served
         rows.append([name, *(texts.get(name, "") for texts in columns.values())])
-    console = _console()
+    console = people_console()
     print_table(console, f"{result['command']}: test", ["metric"], columns, rows)
     if "parameters" in result:
-        parameters = result["parameters"]
+        parameters, seconds = result["parameters"], result["seconds"]
+        linear, first = parameters.get("linear"), seconds.get("first_step")
+        in_linear = f", in the linear part {linear:,}" if linear else ""
+        first_step = "" if first is None else f", first step after {first:.1f} s"
         console.print(
             f"parameters: host {parameters['host']:,}, trained {parameters['trainable']:,}"
-            f"{_linear(parameters)}; "
+            f"{in_linear}; "
             f"{result['epochs']} epochs (best: {result['best_epoch'] or 'the start'}), "
-            f"{result['seconds']['fit']:.0f} s of fitting{_first_step(result['seconds'])}"
+            f"{seconds['fit']:.0f} s of fitting{first_step}"
         )
     if "linear" in result:
         settings = {name: value for name, value in result["linear"].items() if value is not None}
@@ -48,12 +52,8 @@ def print_metrics(result):
 def print_table(console, title, texts, numbers, rows, width=None):
     """Prints a table; one that is too wide as several, each with the first columns of texts.
 
-    Args:
-        console: rich Console.
-        texts: iterable of str, the first columns.
-        numbers: iterable of str, the columns after these, aligned to the right and never broken.
-        rows: list of lists of str.
-        width: int or `None`. Defaults to `None`, that of the console.
+    `texts` are the names of the first columns, `numbers` of those after them, which are aligned to
+    the right and never broken; all cells are str. `width` is that of the console unless given.
     """
     texts, numbers, width = [*texts], [*numbers], width or console.width
     while True:
@@ -93,7 +93,7 @@ class _Column:
         return max(self.least, len(self.name))
 
 
-def _table(title, columns, tight=False):
+def _table(title, columns, tight):
     """A rich Table without lines between columns: nine of them fit into 80 letters.
 
     Where it is tight, the names of columns of numbers are broken: rich would rather make the widest
@@ -137,23 +137,13 @@ def _numbers(metrics):
     return {name: _number(value) for name, value in metrics.items()}
 
 
-def _linear(parameters):
-    linear = parameters.get("linear")
-    return f", in the linear part {linear:,}" if linear else ""
-
-
-def _first_step(seconds):
-    first = seconds.get("first_step")
-    return "" if first is None else f", first step after {first:.1f} s"
-
-
 def print_description(found):
     """Prints nested settings as indented lines, and lists of rows as tables.
 
     Long values are cut into lines that are indented as well, and of a list the first few are shown:
     `--json` has all of them.
     """
-    _print_lines(_console(soft_wrap=True), found, "")
+    _print_lines(people_console(soft_wrap=True), found, "")
 
 
 def print_answers(answers):
@@ -166,7 +156,7 @@ def print_answers(answers):
     if not all(isinstance(value, dict) for value in answers.values()):
         print_description(answers)
         return
-    console = _console(soft_wrap=True)
+    console = people_console(soft_wrap=True)
     units = getattr(answers, "units", {})
     for name, histories in answers.items():
         unit = _UNITS.get(units.get(name), "score")
@@ -204,7 +194,7 @@ def print_export(result):
         print(f"{result['path']}: nothing wrong ({', '.join(result['checks'])})")
 
 
-def _console(**options):
+def people_console(**options: Any) -> Console:
     """A console that prints names as they are: `[red]` and `:cat:` may be item ids."""
     return Console(highlight=False, markup=False, emoji=False, **options)
 

@@ -48,14 +48,8 @@ def stage(
 ) -> Iterator[Callable[[str], None]]:
     """Says what the block does, and at its end what came of it and how long it took.
 
-    Args:
-        what: str. Such as `"reading clicks.csv"`.
-        brief: bool. Whether it leaves no line when it is done; a long one says how far it is even
-            so. Defaults to `False`.
-        repeated: bool. Whether every epoch does it again. Defaults to `False`.
-
-    Yields:
-        A function that takes what came of it, a text.
+    It yields a function that takes what came of it, a text. A `brief` one leaves no line when it is
+    done, but a long one says how far it is even so. A `repeated` one every epoch does again.
 
     Example:
 
@@ -66,7 +60,7 @@ def stage(
     """
     results = []
     begun = _Stage(f"{what} ...")
-    with _shown(lambda: _status(begun)), begun.telling(repeated):
+    with _shown(lambda: _console().status(begun, spinner="line")), begun.telling(repeated):
         yield results.append
     if not brief:
         parts = [*results, f"{time.perf_counter() - begun.began:.1f} s"]
@@ -84,12 +78,7 @@ def each(
 ) -> Iterator[T]:
     """Goes through the steps of something long, and tells the stage how far it is.
 
-    Args:
-        steps: iterable.
-        what: str. What is done, such as `"ranking"`.
-        total: number or `None`. The sizes of all steps together. Defaults to `None`, the number of
-            steps.
-        size: Callable of a step: its share of `total`. Defaults to 1 for each.
+    `size` says of a step how much of `total` it is; `total` is the number of steps unless given.
 
     Example:
 
@@ -201,10 +190,6 @@ def _shown(make):
             yield shown
         finally:
             _live.pop()
-
-
-def _status(begun):
-    return _console().status(begun, spinner="line")
 
 
 def _bar():

@@ -3,10 +3,10 @@
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -21,17 +21,11 @@ STYLES = ("-o", "--s", ":^", "-.d")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows to be shown; as a string, Markdown that is also readable as it stands.
-
-    Args:
-        rows: list of dict.
-        columns: dict from heading to a format of the row, such as `"{seconds:.1f}"`, or a
-            callable of it.
-    """
+    """Rows to be shown; as a string, Markdown that is also readable as it stands."""
 
     title: str
     rows: list
-    columns: dict
+    columns: dict  # from heading to a format of a row, such as `"{seconds:.1f}"`, or a callable
 
     def __str__(self):
         lines = [list(self.columns)]
@@ -90,21 +84,12 @@ def _gpus():
 
 
 def write_report(
-    result: Json,
-    folder: AnyPath,
-    tables: Any,
-    notes: str,
-    plot_columns: Any,
+    result: Json, folder: AnyPath, tables: Sequence[Table], notes: str, plot_columns: Json
 ) -> None:
-    """Writes `metrics.json`, `table.md`, `table.csv` and `plot.png`.
+    """Writes `metrics.json`, `table.md`, `table.csv` and `plot.png`; see `save_plot`.
 
-    Args:
-        result: dict with `command`, `machine`, `settings` and `rows`. What is a text or a
-            number in the rows goes into the CSV file.
-        folder: path, made if need be.
-        tables: list of Table.
-        notes: str, what follows the tables.
-        plot_columns: see `save_plot`.
+    `result` has `command`, `machine`, `settings` and `rows`. What is a text or a number in the rows
+    goes into the CSV file. `notes` follow the tables.
     """
     folder, machine = Path(folder), result["machine"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,13 +106,11 @@ def write_report(
     save_plot(folder / "plot.png", machine["processor"], plot_columns)
 
 
-def save_plot(path: AnyPath, title: str, columns: Any) -> None:
+def save_plot(path: AnyPath, title: str, columns: Json) -> None:
     """Draws lines over numbers, on a logarithmic axis, or points over names.
 
-    Args:
-        path: path of the PNG file.
-        columns: dict from the label of an x axis to a dict from that of a y axis to a list of
-            Line; the y axes of a column stand above each other.
+    `columns` is a dict from the label of an x axis to a dict from that of a y axis to a list of
+    Line; the y axes of a column stand above each other.
     """
     from matplotlib.figure import Figure
 

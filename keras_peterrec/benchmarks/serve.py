@@ -199,12 +199,8 @@ def _medians(turns):
 class OwnServer:
     """`keras-peterrec serve` as a person starts it, on free ports of loopback.
 
-    Args:
-        base_path: path of a folder with version directories.
-        options: sequence of str. More words of the command. Defaults to `()`.
-
-    Attributes:
-        url: str. Of the model.
+    `base_path` has version directories, `options` are more words of the command, and the attribute
+    `url` is that of the model.
 
     Raises:
         WorkerError: it ends before it answers.

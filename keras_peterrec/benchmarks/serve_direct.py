@@ -51,13 +51,8 @@ def make_model(
 ) -> None:
     """Exports a causal host with random weights and two patched tasks, `films` and `age`.
 
-    Args:
-        out: path of a new version directory.
-        items: int. Items of the source vocabulary.
-        targets: int. Items that `films` recommends.
-        hidden_dim: int. Channels.
-        length: int. Events of a history.
-        incremental: bool. Whether the tasks take single events too. Defaults to `False`.
+    `items` are those of the source vocabulary, `targets` those that `films` recommends, `length` is
+    in events of a history, and `incremental` tasks take single events too.
     """
     kinds = {
         "films": Recommendation(Vocabulary([f"t{n}" for n in range(targets)], special_ids=False)),
@@ -84,14 +79,9 @@ def made_histories(version: Path, length: int, seed: int) -> list[str]:
 
 
 def call(run: Callable, histories: list[str], batch: int, callers: int, seconds: float) -> Json:
-    """Calls a signature in a loop, in one thread or several.
+    """Calls a signature in a loop, in so many threads and histories a call, and measures it.
 
-    Args:
-        run: Callable of a dict of inputs.
-        batch, callers, seconds: texts of numbers: histories a call, threads, time.
-
-    Returns:
-        dict of `batch`, `callers`, `histories_per_second` and the calls' percentiles.
+    The last three arguments may be texts of numbers, as a request has them.
     """
     batch, callers = int(batch), int(callers)
     rows = np.array([each.encode() for each in histories], dtype=object)

@@ -38,15 +38,10 @@ MOMENT_SECONDS = 0.1
 
 
 class Connection(asyncio.Protocol):
-    """A connection that asks again as soon as it is answered.
+    """A connection that asks again as soon as it is answered, until `end`.
 
-    Args:
-        requests: iterator of bytes, whole HTTP requests.
-        end: float. Until when it asks.
-        answers: list that gets (time, status, latency) of each answer.
-
-    Attributes:
-        closed: Future. It has an exception if the connection broke while it waited.
+    `requests` are whole HTTP requests; `answers` gets (time, status, latency) of each answer. The
+    future `closed` has an exception if the connection broke while it waited.
     """
 
     def __init__(self, requests: Any, end: float, answers: list) -> None:
@@ -103,14 +98,9 @@ async def keep_asking(address: tuple, requests: Any, end: float, answers: list) 
 
 
 class Client:
-    """Puts load on one model.
+    """Puts load on one model; `bodies` are the JSON of the requests of each signature.
 
-    Args:
-        url: str. Of the model.
-        bodies: dict from signature to list of str, the JSON of its requests.
-
-    Attributes:
-        answered: int. Answers so far, of any status.
+    `answered` counts the answers so far, of any status.
 
     Raises:
         InputError: see `loopback_model`.
@@ -126,17 +116,11 @@ class Client:
         }
 
     def load(self, name: str, connections: int, seconds: float, warm_up: float) -> Json:
-        """Keeps connections asking; each asks again as soon as it is answered.
+        """Keeps connections asking the signature `name`, and says what came of it.
 
-        Args:
-            name: str. Signature.
-            connections, seconds, warm_up: numbers, or texts of them. What ends in `warm_up`,
-                before `seconds` begin, is not counted.
-
-        Returns:
-            dict of `requests`, the answers of status 200, their rate and percentiles, `errors`,
-            `failures` by kind (a status, or an exception), and `client_cpu`, the share of a core
-            that this process took.
+        The numbers may be texts of them, as a request has them. What ends in `warm_up`, before
+        `seconds` begin, is not counted. `requests` are the answers of status 200, `failures` are
+        by status or exception, `client_cpu` is the share of a core that this process took.
         """
         requests, count = itertools.cycle(self.requests[name]), int(connections)
         began, cpu = time.perf_counter(), time.process_time()

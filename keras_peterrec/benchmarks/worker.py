@@ -36,17 +36,10 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """The asking end of a worker process.
+    """The asking end of a worker process, which gets the settings as JSON, its last argument.
 
-    Args:
-        command: list of str. Program and arguments.
-        settings: dict. Given to the worker as JSON, its last argument.
-        caches: path or `None`. A folder for what compilers keep for the next process, in place
-            of the user's. Defaults to `None`.
-
-    Attributes:
-        ready: dict. Its first answer.
-        seconds: float. From the start of the process to that answer.
+    `caches` is a folder for what compilers keep for the next process, in place of the user's.
+    `ready` is the worker's first answer, and `seconds` passed until it came.
 
     Raises:
         WorkerError: the worker refuses or ends before it is ready.
@@ -116,9 +109,8 @@ def _cache_environment(folder):
 def serve(start: Callable) -> None:
     """The answering end: starts, then answers each line of input.
 
-    Args:
-        start: Callable that returns the first answer and a dict of callables by the first word
-            of a request. Each gets the other words and returns a dict.
+    `start` returns the first answer and a dict of callables by the first word of a request. Each
+    gets the other words and returns a dict.
     """
     # What a library prints must not come between the answers.
     lines = os.fdopen(os.dup(1), "w")

@@ -22,10 +22,7 @@ _BASELINE_COLOURS = ("#d0d0d0", "#8c8c8c", "#5f5f5f")
 def plot_comparison(rows: list[Json], path: AnyPath, title: str) -> None:
     """Draws a bar for each row beside the task's baselines, grouped by task.
 
-    Args:
-        rows: list of dict with `task`, `method`, `metric`, `value` and `baselines`, a dict from
-            names to values.
-        path: path of the PNG.
+    A row has `task`, `method`, `metric`, `value` and `baselines`, values by name.
     """
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
     figure = Figure(figsize=(5 * len(metrics), 3.6))
@@ -41,15 +38,11 @@ def plot_comparison(rows: list[Json], path: AnyPath, title: str) -> None:
             named.setdefault(colour, {})[name] = None
     for row in rows:
         named.setdefault(_colour(row["method"]), {})[row["method"]] = None
-    handles = [Rectangle((0, 0), 1, 1, color=colour) for colour in named]
-    figure.legend(
-        handles,
-        [", ".join(names) for names in named.values()],
-        frameon=False,
-        fontsize=9,
-        ncols=len(named),
-        loc="lower center",
-    )
+    handles = [
+        Rectangle((0, 0), 1, 1, color=colour, label=", ".join(names))
+        for colour, names in named.items()
+    ]
+    figure.legend(handles=handles, frameon=False, fontsize=9, ncols=len(named), loc="lower center")
     figure.tight_layout(rect=(0, 0.08, 1, 1))
     save_figure(figure, path)
 
@@ -71,8 +64,7 @@ def _draw_metric(axis, rows):
     axis.set_xticks(ticks, names, fontsize=9)
     axis.tick_params(axis="x", length=0)
     axis.margins(y=0.12)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _colour(method):

@@ -12,26 +12,16 @@ from keras_peterrec.types import Json
 
 @dataclass(frozen=True)
 class TaskSource:
-    """What `transfer` needs to know about a task's data.
-
-    Args:
-        source: str. Name of the source log of its host, in its `Dataset`.
-        log: str. The log with the histories; see `load_log`.
-        target: str or `None`. The target log; or
-        labels: str or `None`. The table of labels.
-        column: str or `None`. Column of `labels`.
-        kind: str or `None`. Kind of task, if the column does not tell.
-        cut_history: bool. `False` if the clocks of log and target differ.
-    """
+    """What `transfer` needs to know about a task's data: a target log, or a column of labels."""
 
     name: str
-    source: str
-    log: str
+    source: str  # name of its host's source log, in its `Dataset`
+    log: str  # with the histories; see `load_log`
     target: str | None = None
     labels: str | None = None
     column: str | None = None
-    kind: str | None = None
-    cut_history: bool = True
+    kind: str | None = None  # if the column does not tell
+    cut_history: bool = True  # `False` if the clocks of log and target differ
 
     @property
     def folder(self) -> str:
@@ -49,35 +39,23 @@ class TaskSource:
 
     @property
     def settings(self) -> TaskSettings:
-        """The TaskSettings of the task."""
         return TaskSettings(**{name: v for name, v in self.arguments.items() if name != "log"})
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Source logs, each with a host, and the tasks on these hosts.
-
-    Args:
-        sources: dict from the name of a source to its log; see `load_log`.
-        tasks: tuple of TaskSource.
-        max_length: int. Events of a history that hosts read.
-        note: str. What a reader of the numbers has to know about the data.
-        reading: dict. The arguments of all runs that say how files are read: `columns`, `events`
-            and `drop_bad_rows`. Defaults to none of them.
-    """
+    """Source logs, each with a host, and the tasks on these hosts."""
 
     name: str
-    sources: dict
-    tasks: tuple
-    max_length: int
-    note: str
+    sources: dict  # from the name of a source to its log; see `load_log`
+    tasks: tuple[TaskSource, ...]
+    max_length: int  # events of a history that hosts read
+    note: str  # what a reader of the numbers has to know about the data
+    # How all runs read files: `columns`, `events` and `drop_bad_rows`.
     reading: dict = field(default_factory=dict)
 
     def only(self, names: Sequence[str] | None) -> "Dataset":
-        """This dataset with some of its tasks and the sources they need.
-
-        Args:
-            names: sequence of str, or `None` for all tasks.
+        """This dataset with some of its tasks (`None` for all) and the sources they need.
 
         Raises:
             InputError: there is no such task.
@@ -99,11 +77,8 @@ class Dataset:
         return replace(self, tasks=tasks, note=f"{self.note}; whole histories")
 
     def fingerprints(self) -> Json:
-        """Fingerprints of all files, which are read for that.
-
-        Returns:
-            dict of `sources`, the fingerprint of each log, and `tasks`, for each task the
-            fingerprints of its log and its answers.
+        """Fingerprints of all files, which are read for that: of each source, and of each task's
+        log and answers.
 
         Raises:
             InputError: a file cannot be read.

@@ -1,11 +1,12 @@
-"""The datasets of the experiments: by name, or of a user's own log and tasks."""
+"""The datasets of the experiments: by name, of the paper's files, or a user's own log and tasks."""
 
+import re
 from pathlib import Path
 
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.experiments.dataset import Dataset, TaskSource
-from keras_peterrec.experiments.paper_files import paper_dataset
 from keras_peterrec.log.table_files import source_name
+from keras_peterrec.progress import line
 from keras_peterrec.settings.experiment import DATASETS, ExperimentSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.types import AnyPath
@@ -35,11 +36,9 @@ AMAZON_PAIRS = (("sports", "beauty"), ("toys", "beauty"), ("sports", "toys"))
 
 
 def open_dataset(name: str, path: AnyPath | None = None) -> Dataset:
-    """The dataset with a name. Its files are looked for, but not read yet.
+    """The dataset with a name, one of `DATASETS`. Its files are looked for, but not read yet.
 
-    Args:
-        name: str. One of `DATASETS`.
-        path: path of a folder, for `"amazon"` and `"peterrec"`.
+    `path` is the folder of the files of `"amazon"` and `"peterrec"`.
 
     Raises:
         InputError: there is no such dataset, `path` is missing or not wanted, or the folder
@@ -61,7 +60,7 @@ def open_dataset(name: str, path: AnyPath | None = None) -> Dataset:
         return _by_domain(name)
     if path is None or not Path(path).is_dir():
         refuse("path", f"the folder with the files of {name}", None if path is None else str(path))
-    return paper_dataset(Path(path)) if name == "peterrec" else _amazon(Path(path))
+    return _paper(Path(path)) if name == "peterrec" else _amazon(Path(path))
 
 
 def _by_domain(name):
@@ -99,12 +98,88 @@ def _amazon(folder):
     return Dataset("amazon", sources, tasks, MAX_LENGTH, note)
 
 
-def own_dataset(settings: ExperimentSettings) -> Dataset:
-    """The Dataset of one source log and of the tasks on its users.
+PAPER_LENGTH = 50  # as the published lines, most of which are padded to it
+_PRETRAIN_FILE = r"pretrain|_pre\."
+# Name of a task, a pattern for the name of its file (upper or lower case), and whether it has
+# labels. The files' names differ: `coldrec2_fine.csv`, `original_desen_age.csv`, ...
+_PAPER_TASKS = (
+    ("ColdRec-1", r"coldrec[-_]?1", False),
+    ("ColdRec-2", r"coldrec[-_]?2", False),
+    ("GenEst", r"gender|genest", True),
+    ("AgeEst", r"(?<![a-z])age(?![a-z])|ageest", True),
+    ("LifeEst", r"(?<![a-z])life", True),
+)
+# The file of ColdRec-2 may also be called `original_desen_finetune_click_nouserID.csv`, which says
+# nothing else about the task.
+_FINETUNE_FILE = r"finetune"
 
-    Args:
-        settings: ExperimentSettings with a `log`.
+
+def _paper(folder: Path) -> Dataset:
+    """The tasks whose files lie in a folder, each with its host's log.
+
+    ColdRec-1 may have a pretraining file of its own, which its name tells; all other tasks share
+    one. Tasks without a file are left out, with a line on stderr.
+
+    Raises:
+        InputError: the folder has no pretraining file, or no file of any task.
     """
+    files = sorted(folder.glob("*.csv"), key=lambda file: file.name.lower())
+    pretraining = [file for file in files if _has(file, _PRETRAIN_FILE)]
+    by_name = _files_of_tasks([file for file in files if file not in pretraining])
+    if not pretraining:
+        raise InputError(
+            "`path` should be a folder with a .csv file that has `pretrain` in its name. "
+            f"Received: {str(folder)!r}, without one."
+        )
+    own = [file for file in pretraining if _has(file, _PAPER_TASKS[0][1])]
+    shared = [file for file in pretraining if file not in own] or own
+    sources, tasks, missing = {}, [], []
+    for name, _, classifies in _PAPER_TASKS:
+        if not by_name[name]:
+            missing.append(name)
+            continue
+        first, *beside = by_name[name]
+        if beside:
+            unread = ", ".join(file.name for file in beside)
+            line(f"{name}: {first.name} is read, and not {unread}")
+        source, log = "source", shared[0]
+        if name == "ColdRec-1" and own:
+            source, log = "coldrec-1", own[0]
+        sources[source] = f"paper:{log}"
+        tasks.append(_task(name, source, first, classifies))
+    if not tasks:
+        raise InputError(
+            f"`path` should be a folder with the file of at least one of {', '.join(by_name)}. "
+            f"Received: {str(folder)!r}, without any."
+        )
+    if missing:
+        line(f"left out, no file in {folder}: {', '.join(missing)}")
+    return Dataset("peterrec", sources, tuple(tasks), PAPER_LENGTH, "the paper's own files")
+
+
+def _files_of_tasks(files):
+    """The files of each task by the task's name; the first one is read."""
+    by_task = {}
+    for name, pattern, _ in _PAPER_TASKS:
+        by_task[name] = [file for file in files if _has(file, pattern)]
+        files = [file for file in files if file not in by_task[name]]
+    by_task["ColdRec-2"] += [file for file in files if _has(file, _FINETUNE_FILE)]
+    return by_task
+
+
+def _has(file, pattern):
+    return re.search(pattern, file.name.lower()) is not None
+
+
+def _task(name, source, file, classifies):
+    answers = {"labels": f"paper-labels:{file}", "column": "label"}
+    if not classifies:
+        answers = {"target": f"paper-target:{file}"}
+    return TaskSource(name, source, f"paper-source:{file}", **answers)
+
+
+def own_dataset(settings: ExperimentSettings) -> Dataset:
+    """The Dataset of a user's own `log` and of the tasks on its users."""
     log, labels = map(_place, (settings.log, settings.labels))
     tasks = [TaskSource(name, "source", log, target=path) for name, path in settings.own_targets()]
     tasks += [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_peterrec.experiments.tables import MEAN, baseline_runs, markdown_table, pivot
+from keras_peterrec.experiments.tables import MEAN, baseline_runs, grouped, markdown_table, pivot
 from keras_peterrec.files.atomic_write import write_csv
 from keras_peterrec.metrics.measured import sampled_means
 from keras_peterrec.report.kept_rows import RUN, UserSums, read_test_users
@@ -31,18 +31,14 @@ def reference_row(plan: Plan) -> str:
 def compare_runs(plan: Plan, runs: list[Json], folder: AnyPath) -> list[Json]:
     """How much each row differs from the reference in the metrics that decide, on test users.
 
-    Args:
-        runs: list of dict, as `Runner.results` yields them.
-        folder: path of the experiment; its runs lie there.
-
-    Returns:
-        list of dict of `COLUMNS`, a cell for each row and task, and one for the mean over the
-        tasks if their metrics have no units. Rows are those of the plan and the baselines.
+    `runs` are as `Runner.results` yields them, and lie in `folder`. Each dict has the `COLUMNS`:
+    a cell for each row or baseline and task, and one for the mean over the tasks if their metrics
+    have no units.
     """
     reference, cells = reference_row(plan), []
     read = {run["folder"]: read_test_users(Path(folder) / run["folder"]) for run in runs}
-    for kind in dict.fromkeys(run["kind"] for run in runs):
-        of_kind = [run for run in runs if run["kind"] == kind]
+    for of_kind in grouped(runs, "kind"):
+        kind = of_kind[0]["kind"]
         named = [(run, RUN) for run in of_kind]
         named += [(run, name) for name, found in baseline_runs(of_kind).items() for run in found]
         users = {
@@ -69,16 +65,9 @@ def paired_differences(
     over the seeds, and the interval holds the middle 95 % of these averages. So it says how much
     the difference depends on who was tested, not how much a training with another seed changes it.
 
-    Args:
-        users: dict from `(row, task, seed)` to UserSums. A row with other test users than the
-            reference is left out.
-        reference: str, a row.
-        metric: Metric of all tasks.
-        with_mean: bool. Whether there is a cell for the mean over several tasks. Defaults to
-            `True`.
-
-    Returns:
-        list of dict of `row`, `task`, `difference`, `low`, `high` and `seeds`.
+    `users` has the sums of each `(row, task, seed)`; a row with other test users than the
+    reference is left out. `with_mean` asks for a cell of the mean over several tasks. A cell has
+    `row`, `task`, `difference`, `low`, `high` and `seeds`.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
     """
@@ -150,12 +139,6 @@ def difference_table(cells: list[Json]) -> tuple[str, list[str], list[list[str]]
     return title, ["", *tasks], rows
 
 
-def by_kind(cells: list[Json]) -> list[list[Json]]:
-    """The cells of each kind, a list of lists."""
-    kinds = dict.fromkeys(cell["kind"] for cell in cells)
-    return [[cell for cell in cells if cell["kind"] == kind] for kind in kinds]
-
-
 def format_difference(cell: Json) -> str:
     """`+0.012 [+0.004, +0.020]`."""
     return f"{cell['difference']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}]"
@@ -164,7 +147,7 @@ def format_difference(cell: Json) -> str:
 def markdown(cells: list[Json]) -> str:
     """The differences as a section of `table.md`, or "" if there are none."""
     parts = []
-    for of_kind in by_kind(cells):
+    for of_kind in grouped(cells, "kind"):
         title, header, rows = difference_table(of_kind)
         parts.append(f"{title}:\n\n{markdown_table(header, rows)}")
     return "\n\n".join(["## Differences", NOTE, *parts]) if parts else ""

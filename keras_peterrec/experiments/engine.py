@@ -3,13 +3,10 @@
 import re
 from pathlib import Path
 
-from rich.console import Console
-
 from keras_peterrec.errors import Misfit
 from keras_peterrec.experiments import plots
 from keras_peterrec.experiments.datasets import DEFAULT, open_dataset, own_dataset
 from keras_peterrec.experiments.differences import (
-    by_kind,
     compare_runs,
     difference_table,
     markdown,
@@ -17,8 +14,8 @@ from keras_peterrec.experiments.differences import (
 )
 from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.experiments.tables import (
-    by_metric,
     format_cell,
+    grouped,
     pivot,
     shown_metrics,
     summarise,
@@ -28,7 +25,7 @@ from keras_peterrec.experiments.tables import (
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json
-from keras_peterrec.printing import print_table
+from keras_peterrec.printing import people_console, print_table
 from keras_peterrec.progress import line
 from keras_peterrec.report.tensorboard import write_trials
 from keras_peterrec.runs.run_folder import RunFolder
@@ -79,16 +76,9 @@ def experiment(settings: ExperimentSettings) -> Json:
             "max_length": settings.max_length or data.max_length,
         }
         shared = settings.shared or folder.path
+        epochs, linear = settings.epochs, settings.linear
         with WorkerProcess() as worker:
-            runner = Runner(
-                data,
-                folder.path,
-                shared,
-                host_settings,
-                worker,
-                settings.epochs,
-                settings.linear,
-            )
+            runner = Runner(data, folder.path, shared, host_settings, worker, epochs, linear)
             runs = [
                 record
                 for seed in asked["seeds"]
@@ -112,12 +102,12 @@ def _data(settings):
 
 def show(result: Json) -> None:
     """Prints an experiment's tables."""
-    console = Console(highlight=False)
-    for cells in by_metric(result["table"]):
+    console = people_console()
+    for cells in grouped(result["table"], "kind", "metric"):
         metric = cells[0]["metric"]
         tasks, rows = pivot(cells, format_cell)
         print_table(console, f"{result['title']}: test {metric}", [""], tasks, rows)
-    for cells in by_kind(result.get("differences", [])):
+    for cells in grouped(result.get("differences", []), "kind"):
         title, header, rows = difference_table(cells)
         rows = [[text.replace(" [", "\n[") for text in row] for row in rows]
         print_table(console, title, header[:1], header[1:], rows)

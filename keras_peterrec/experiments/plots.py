@@ -24,9 +24,8 @@ BASELINE_LINES = (
 def draw(plan: Plan, runs: list[Json], cells: list[Json], folder: Path) -> list[str]:
     """Draws the plots of a plan, but those that have nothing to show; returns their files' names.
 
-    Args:
-        runs: As `Runner.results` yields them; their folders lie in `folder`.
-        cells: As from `tables.summarise`.
+    `runs` are as `Runner.results` yields them, with their folders in `folder`, and `cells` as from
+    `tables.summarise`.
     """
     shown, written = _Shown(runs, cells, folder), []
     seeds = len({run["seed"] for run in runs})

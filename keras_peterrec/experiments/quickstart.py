@@ -11,8 +11,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rich.console import Console
-
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.comparison_plot import plot_comparison
 from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIMULATED_TASKS
@@ -21,7 +19,7 @@ from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.sources import load_labels, load_log, load_titles
 from keras_peterrec.log.user_splits import split_users
-from keras_peterrec.printing import print_table
+from keras_peterrec.printing import people_console, print_table
 from keras_peterrec.progress import HOW, line
 from keras_peterrec.runs.export import export
 from keras_peterrec.runs.pretrain import pretrain
@@ -91,7 +89,7 @@ def quickstart(settings: QuickstartSettings) -> Json:
 
 def show(result: Json) -> None:
     """Prints a quickstart's result."""
-    console = Console(highlight=False, soft_wrap=False)
+    console = people_console()
     source = "one site split by genre" if result["data"].startswith("movielens") else "no real data"
     rows = [
         [
@@ -223,19 +221,17 @@ def _ask(data, units, model, seed):
         if part == TEST and 10 <= lengths.get(user, 0) <= 40
     )
     history = log.item_ids[log[log.index([user_id])[0]]].tolist()
+    asked = " ".join(history)
     command = [sys.executable, "-m", "keras_peterrec", "predict", "--json", "--model", str(model)]
-    command += ["--task", *units]
-    command += ["--history", " ".join(history)]
+    command += ["--task", *units, "--history", asked]
     answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {
         "user_id": user_id,
         "task": next(iter(units)),
-        "history": " ".join(history),
+        "history": asked,
         "history_titles": [titles.get(item, item) for item in history],
         "units": units,
-        "answers": {
-            task: _titled(answers[" ".join(history)], titles) for task, answers in answer.items()
-        },
+        "answers": {task: _titled(answers[asked], titles) for task, answers in answer.items()},
     }
 
 

@@ -30,13 +30,12 @@ class Runner:
     earlier experiment ran it.
 
     Args:
-        out: path of the experiment.
-        shared: path of the folder of hosts and runs, which experiments may share.
-        host_settings: dict of `hidden_dim`, `blocks` and `max_length`.
-        worker: WorkerProcess that does the training.
-        epochs: int or `None`. At most, of every stage; `None` for the runs' default.
-        linear: bool. Whether tasks have a linear part; those without lie in folders of their own.
-            Hosts are shared, since a task reads the network alone. Defaults to `True`.
+        out: Of the experiment.
+        shared: The folder of hosts and runs, which experiments may share.
+        host_settings: `hidden_dim`, `blocks` and `max_length`.
+        epochs: At most, of every stage; `None` for the runs' default.
+        linear: Whether tasks have a linear part; those without lie in folders of their own. Hosts
+            are shared, since a task reads the network alone.
     """
 
     def __init__(

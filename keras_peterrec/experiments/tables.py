@@ -16,22 +16,18 @@ COLUMNS = ("kind", "metric", "row", "task", "mean", "sd", "seeds", "trainable", 
 
 
 def summarise(runs: list[Json]) -> list[Json]:
-    """The cells of the table.
+    """The cells of the table, dicts of `COLUMNS`, from runs as `Runner.results` yields them.
 
-    Args:
-        runs: list of dict, as `Runner.results` yields them.
-
-    Returns:
-        list of dict of `COLUMNS`: for each metric that a kind shows, and each row, a cell for
-        every task, and one for the mean over the tasks if their metrics have no units. The
-        spread of the latter is that of the seeds' means. `sd` is `None` for a single seed.
-        `trainable` and `seconds` are means, and `None` for the baselines, which come first.
+    For each metric that a kind shows, and each row, there is a cell for every task, and one for the
+    mean over the tasks if their metrics have no units. The spread of the latter is that of the
+    seeds' means. `sd` is `None` for a single seed. `trainable` and `seconds` are means, and `None`
+    for the baselines, which come first.
     """
     cells = []
     for kind, metric in shown_metrics(runs):
         of_kind = [run for run in runs if run["kind"] == kind]
-        tasks = list(dict.fromkeys(run["task"] for run in of_kind))
-        rows = {row: [r for r in of_kind if r["row"] == row] for row in names_of(of_kind, "row")}
+        tasks = names_of(of_kind, "task")
+        rows = {of_row[0]["row"]: of_row for of_row in grouped(of_kind, "row")}
         for row, chosen in {**_baselines(of_kind), **rows}.items():
             values = {task: {} for task in tasks}
             of_task = {task: [run for run in chosen if run["task"] == task] for task in tasks}
@@ -55,10 +51,12 @@ def shown_metrics(runs: list[Json]) -> list[tuple[str, str]]:
     return [(kind, metric) for kind in names_of(runs, "kind") for metric in get_kind(kind).shown]
 
 
-def by_metric(cells: list[Json]) -> list[list[Json]]:
-    """The cells of each kind and metric, a list of lists."""
-    pairs = dict.fromkeys((cell["kind"], cell["metric"]) for cell in cells)
-    return [[c for c in cells if (c["kind"], c["metric"]) == pair] for pair in pairs]
+def grouped(entries: Iterable[Json], *keys: str) -> list[list[Json]]:
+    """The entries that have the same under some keys, such as a metric, together."""
+    groups = {}
+    for entry in entries:
+        groups.setdefault(tuple(entry[key] for key in keys), []).append(entry)
+    return list(groups.values())
 
 
 def write_tables(
@@ -66,14 +64,10 @@ def write_tables(
 ) -> None:
     """Writes `table.md` with a table for each metric, and `table.csv` with a row for each cell.
 
-    Args:
-        cells: list of dict, as from `summarise`.
-        lines: sequence of str. Notes above the tables.
-        below: str. What follows the tables. Defaults to `""`.
+    `lines` stand above the tables, `below` follows them.
     """
     parts = [f"# {title}", "\n".join(lines)]
-    for of_metric in by_metric(cells):
-        parts.append(_markdown(of_metric))
+    parts += [_markdown(of_metric) for of_metric in grouped(cells, "kind", "metric")]
     parts += [below] if below else []
     write_text(Path(folder) / "table.md", "\n\n".join(parts) + "\n")
     write_csv(Path(folder) / "table.csv", COLUMNS, cells)
@@ -84,14 +78,8 @@ def table_notes(
 ) -> list[str]:
     """What a reader has to know besides the numbers.
 
-    Args:
-        cells: list of dict, as from `summarise`.
-        left_out: list of dict; see `Runner`.
-        seeds: int. How many were asked for.
-
-    Returns:
-        list of str: the data, the source, which cells have fewer seeds, and what was left out
-        and why.
+    The data, the source, which cells have fewer seeds than were asked for, and what was left out
+    (see `Runner`) and why.
     """
     count = f"mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     notes = [f"{data.name} ({data.note}); test users; {count}.", f"Source: {plan.source}."]
@@ -99,13 +87,10 @@ def table_notes(
     if fewer:
         counts = (f"{row}, {task}: {count}" for (row, task), count in fewer.items())
         notes.append(f"Over fewer seeds: {'; '.join(counts)}.")
-    together = {}
-    for run in left_out:
-        together.setdefault((run["row"], run["task"]), []).append(run)
-    for (row, task), runs in together.items():
-        of = ", ".join(str(run["seed"]) for run in runs)
+    for runs in grouped(left_out, "row", "task"):
+        first, of = runs[0], ", ".join(str(run["seed"]) for run in runs)
         # The first reason stands for all: they differ only in sizes.
-        notes.append(f"Left out: {row}, {task}, of seed {of}: {runs[0]['reason']}")
+        notes.append(f"Left out: {first['row']}, {first['task']}, of seed {of}: {first['reason']}")
     return notes
 
 

@@ -179,37 +179,20 @@ def is_over(settings: TuningSettings, trials: Sequence[Json]) -> bool:
 def propose(
     optuna: Any, space: Sequence[Searched], trials: Sequence[Json], seed: int = 0
 ) -> Json | None:
-    """The values that the next trial should try.
+    """The values that the next trial should try, by setting; `None` where all were tried.
 
-    Args:
-        optuna: the module.
-        space: sequence of Searched.
-        trials: sequence of dict, all finished or failed.
-        seed: int. Defaults to `0`.
-
-    Returns:
-        dict from the name of each searched setting to its value; `None` where all were tried.
+    All `trials` are finished or failed.
     """
     distributions = {searched.name: _distribution(optuna, searched) for searched in space}
     done = finished(trials)
     higher = not done or done[0]["decides"]["higher_is_better"]
     known = [trial["settings"] for trial in trials]
+    past = [_past_trial(optuna, space, distributions, trial) for trial in trials]
     for again in range(PROPOSALS):
         drawn = (seed * 1_000 + len(trials)) * PROPOSALS + again
         sampler = optuna.samplers.TPESampler(seed=drawn % 2**32, n_startup_trials=8)
         study = optuna.create_study(sampler=sampler, direction="maximize" if higher else "minimize")
-        for trial in trials:
-            values = {s.name: trial["settings"][s.name] for s in space}
-            values = {s.name: values[s.name] for s in space if s.has(values[s.name])}
-            is_done = trial["state"] == "done"
-            study.add_trial(
-                optuna.trial.create_trial(
-                    state=getattr(optuna.trial.TrialState, "COMPLETE" if is_done else "FAIL"),
-                    params=values,
-                    distributions={name: distributions[name] for name in values},
-                    value=trial["value"] if is_done else None,
-                )
-            )
+        study.add_trials(past)
         asked = study.ask(distributions).params
         values = {s.name: s.rounded(asked[s.name]) for s in space}
         if values not in known:
@@ -217,12 +200,23 @@ def propose(
     return None
 
 
+def _past_trial(optuna, space, distributions, trial):
+    """A trial as Optuna has it; values that may not be tried any more are left out."""
+    values = {s.name: trial["settings"][s.name] for s in space if s.has(trial["settings"][s.name])}
+    is_done, states = trial["state"] == "done", optuna.trial.TrialState
+    return optuna.trial.create_trial(
+        state=states.COMPLETE if is_done else states.FAIL,
+        params=values,
+        distributions={name: distributions[name] for name in values},
+        value=trial["value"] if is_done else None,
+    )
+
+
 def _distribution(optuna, searched):
+    kinds = optuna.distributions
     if searched.values is not None:
-        return optuna.distributions.CategoricalDistribution(searched.values)
-    is_int = isinstance(searched.low, int)
-    kind = "IntDistribution" if is_int else "FloatDistribution"
-    make = getattr(optuna.distributions, kind)
+        return kinds.CategoricalDistribution(searched.values)
+    make = kinds.IntDistribution if isinstance(searched.low, int) else kinds.FloatDistribution
     return make(searched.low, searched.high, log=searched.is_log)
 
 
@@ -261,16 +255,7 @@ def _train(worker, command, settings, trial, folder, final=False):
 
 
 def run_trial(command: Callable[..., Json], out: AnyPath, arguments: Json) -> Json:
-    """Runs a command and keeps what each validation user adds to the metric that decides.
-
-    Args:
-        command: `pretrain`, `transfer` or `refresh`.
-        out: path, the folder of the run.
-        arguments: dict, the other arguments.
-
-    Returns:
-        dict, the content of `metrics.json`.
-    """
+    """Runs a command and keeps what each validation user adds to the metric that decides."""
     result = command(out=out, **arguments)
     write_validation_users(out, result, Metric(**result["decides"]))
     return result

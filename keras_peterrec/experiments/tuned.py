@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
-from rich.console import Console
 
 from keras_peterrec.experiments.differences import paired_differences
 from keras_peterrec.experiments.tables import markdown_table
 from keras_peterrec.files.atomic_write import write_text
 from keras_peterrec.files.json_file import read_json
-from keras_peterrec.printing import print_table
+from keras_peterrec.printing import people_console, print_table
 from keras_peterrec.report.kept_rows import RUN, VALIDATION_USERS, read_test_users
 from keras_peterrec.report.plot_style import metric_axis, panels, save, style
 from keras_peterrec.report.tensorboard import write_trials
@@ -45,11 +44,7 @@ def named(trial: Json) -> str:
 def report(settings: Any, space: Sequence[Searched], trials: list[Json], folder: Path) -> Json:
     """Writes the table, the picture and HParams; returns the content of `metrics.json`.
 
-    Args:
-        settings: TuningSettings.
-        space: sequence of Searched.
-        trials: list of dict, one of them finished.
-        folder: path of the search; the trials lie there.
+    One trial at least is finished; all lie in `folder`.
     """
     best, first = best_of(trials), trials[0]
     assert best is not None
@@ -91,7 +86,7 @@ def report(settings: Any, space: Sequence[Searched], trials: list[Json], folder:
 
 def show(result: Json) -> None:
     """Prints the trials and what the best of them is worth."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = people_console()
     best, metric = result["best"], Metric(**result["decides"])
     names = list(result["trials"][0]["settings"])
     header, rows = _table(result["trials"], names, metric, best)
@@ -181,8 +176,7 @@ def _places(axis, searched, trials):
         if searched.is_log:
             axis.set_xscale("log")
         return given
-    names = [_text(value) for value in (*(searched.values or ()), *given)]
-    names = list(dict.fromkeys(names))
+    names = list(dict.fromkeys(_text(value) for value in (*(searched.values or ()), *given)))
     turned = {"rotation": 30, "ha": "right"} if max(map(len, names)) > 8 else {}
     axis.set_xticks(range(len(names)), names, fontsize=7, **turned)
     return [names.index(_text(value)) for value in given]

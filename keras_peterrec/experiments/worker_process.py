@@ -21,14 +21,8 @@ class WorkerProcess:
     The process ends with its parent, however the parent ends.
 
     Args:
-        calls: int or `None`. Calls until the process is replaced; `None` for never. Defaults to
-            `10`.
-        environment: dict of str or `None`. What is added to the process's environment.
-
-    Example:
-
-    >>> with WorkerProcess() as worker:
-    ...     result = worker.call(transfer, host="runs/host", log="source.csv", ...)
+        calls: Until the process is replaced; `None` for never.
+        environment: What is added to the process's environment.
     """
 
     def __init__(
