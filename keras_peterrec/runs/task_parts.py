@@ -15,8 +15,7 @@ from keras_peterrec.log.user_batches import UserBatches
 from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.transfer.strategies import what_is_asked
-from keras_peterrec.transfer.task_model import TaskModel, head_model
-from keras_peterrec.transfer.user_passes import UserPasses
+from keras_peterrec.transfer.task_model import TaskModel, UserPasses, head_model
 
 # An epoch of a head is one pass over the rows: they are states that were computed once, so it is
 # cheap. Batches are large, but not so large that an epoch has fewer than EPOCH_STEPS steps.

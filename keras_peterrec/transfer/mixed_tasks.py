@@ -25,7 +25,7 @@ from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_linear import MixedLinear
 from keras_peterrec.transfer.task import Task, new_linear, refuse_own_fields, user_field_vectors
-from keras_peterrec.transfer.task_bundle import TaskBundle
+from keras_peterrec.transfer.task_bundle import READ_OUT, TaskBundle
 from keras_peterrec.types import AnyPath, Layer, Tensor, Variable, Variables
 
 # The vectors of what columns say of users: a task's own among its weights, and task after task.
@@ -171,7 +171,7 @@ class MixedTasks(keras.Model):
         stacked = {
             path: weight
             for path, weight in pattern.model.task_weights().items()
-            if not path.startswith(("head/", "linear/", "user_fields/"))
+            if not path.startswith(READ_OUT)
         }
         of_each, heads = list(parts.values()), []
         for name, part in parts.items():

@@ -34,8 +34,6 @@ class MultiTaskModel(ReplicatedModel):
         pretrainer: Pretrainer,
         tasks: dict[str, TaskModel],
         losses: dict[str, Loss],
-        name: str = "multi_task",
-        **kwargs: Any,
     ) -> None:
         inputs = {NEXT_ITEM: keras.Input((None,), dtype="int32", name=NEXT_ITEM)}
         outputs = {NEXT_ITEM: pretrainer(inputs[NEXT_ITEM])}
@@ -48,7 +46,7 @@ class MultiTaskModel(ReplicatedModel):
                 )
             inputs[task] = keras.Input((None,), dtype="int32", name=task)
             outputs[task] = model(inputs[task])
-        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+        super().__init__(inputs=inputs, outputs=outputs, name="multi_task")
         self.pretrainer = pretrainer
         self.tasks = tasks
         self.losses_of_tasks = losses

@@ -19,7 +19,7 @@ from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import ROWS, Host
 from keras_peterrec.transfer.strategies import SHARED_HOST, trained_parts
-from keras_peterrec.transfer.task_bundle import FORMAT_VERSION, TaskBundle
+from keras_peterrec.transfer.task_bundle import FORMAT_VERSION, TaskBundle, host_variables
 from keras_peterrec.transfer.task_model import TaskModel
 from keras_peterrec.types import AnyPath, Layer
 
@@ -121,11 +121,10 @@ class Task:
             bundle.check_host(host)
             with bundle.limited_variables(host):
                 task = cls._build(bundle, host)
-            own = {} if task.model.host is host.backbone else task._host_variables()
-            variables = {
-                **task.model.task_weights(),
-                **{path: w for path, w in own.items() if path in bundle.saved["weights"]},
-            }
+            variables = task.model.task_weights()
+            if bundle.method not in SHARED_HOST:
+                own, saved = host_variables(task.model), bundle.saved["weights"]
+                variables |= {path: own[path] for path in own if path in saved}
         assign_weights(variables, bundle.arrays(variables, host), bundle.folder)
         return task
 
@@ -261,9 +260,6 @@ class Task:
             scores.append(self.model(some, training=False))
         return np.concatenate(scores), counts
 
-    def _host_variables(self):
-        return {f"host/{path}": w for path, w in self.model.host.named_weights().items()}
-
     def _own_host_weights(self, host):
         """Weights in which this task's host differs from the shared one."""
         if self.model.host is host.backbone:
@@ -271,7 +267,7 @@ class Task:
         shared = host.backbone.named_weights()
         return {
             path: weight
-            for path, weight in self._host_variables().items()
+            for path, weight in host_variables(self.model).items()
             if not np.array_equal(weight, shared[path.removeprefix("host/")])
         }
 

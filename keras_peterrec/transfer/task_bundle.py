@@ -22,6 +22,7 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.types import AnyPath, Model, Variable, Variables
 
 FORMAT_VERSION = 5
+READ_OUT = ("head/", "linear/", "user_fields/")  # how paths begin of all but token and patches
 _ITEM_TABLES = ("patches/item_embedding/", "host/item_embedding/")  # how their paths begin
 
 
@@ -142,25 +143,23 @@ class TaskBundle:
         if self.method != "head":
             self._start_rest(model, arrays)
         if model.user_fields is not None and len(self.user_fields()):
-            assign_weights(
-                model.user_fields.named_weights(),
-                {path: arrays[path] for path in model.user_fields.named_weights()},
-                self.folder,
-            )
+            of_users = model.user_fields.named_weights()
+            assign_weights(of_users, {path: arrays[path] for path in of_users}, self.folder)
         kind.start_head(model.head, arrays, earlier)
 
     def _start_rest(self, model, arrays):
         variables = model.task_weights()
         if self.method != "patch":
-            of_host = model.host.named_weights()
-            variables |= {f"host/{path}": w for path, w in of_host.items()}
-        left_out = ("head/", "linear/", "user_fields/")
-        kept = {p: a for p, a in arrays.items() if not p.startswith(left_out)}
-        kept = {path: grown(path, array, variables.get(path)) for path, array in kept.items()}
+            variables |= host_variables(model)
+        kept = {
+            path: grown(path, array, variables.get(path))
+            for path, array in arrays.items()
+            if not path.startswith(READ_OUT)
+        }
         wanted = {
             path: variable
             for path, variable in variables.items()
-            if not path.startswith(left_out) and (path in kept or not path.startswith("host/"))
+            if not path.startswith(READ_OUT) and (path in kept or not path.startswith("host/"))
         }
         assign_weights(wanted, kept, self.folder)
 
@@ -175,6 +174,11 @@ class TaskBundle:
         if host.items_of(self.saved["host"]) == len(host.vocabulary.items):
             return arrays
         return {path: grown(path, array, variables.get(path)) for path, array in arrays.items()}
+
+
+def host_variables(model: Model) -> Variables:
+    """The weights of the host that a TaskModel stands on, by their paths in a bundle."""
+    return {f"host/{path}": weight for path, weight in model.host.named_weights().items()}
 
 
 def grown(path: str, array: np.ndarray, variable: Variable | None) -> np.ndarray:

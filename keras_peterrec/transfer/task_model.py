@@ -1,4 +1,8 @@
-"""A task's model: the host, the patches of one task, and a head."""
+"""A task's model: the host, the patches of one task, and a head.
+
+It is trained row by row as it is, its head alone (`head_model`), or on all cuts of a history in one
+pass over it (`UserPasses`).
+"""
 
 from typing import Any, Self
 
@@ -298,6 +302,52 @@ def head_model(task: TaskModel) -> keras.Model:
         inputs = {"users": users, "told": keras.Input((None,), dtype="int32", name="told")}
         read = task.user_fields(users, inputs["told"])
     return ReplicatedModel(inputs, task.head(task.user_dropout(read)), name=f"{task.name}_head")
+
+
+class UserPasses(ReplicatedTraining, keras.Model):
+    """A task model that answers for many cuts of a history in one pass over it.
+
+    Row by row, a user with 50 target events has 50 rows, and the host runs over nearly the same
+    history 50 times. Here it runs once: inside the host a task token stands at every position
+    beside the event, so each cut costs one more column. Losses and gradients are those of the
+    rows within float noise, where nothing is dropped inside the host. Where something is, the
+    cuts of one history share what is dropped along it, and the tokens draw their own.
+
+    Bidirectional hosts are not supported; see `TaskModel.reach`.
+
+    Training this model trains `task`, and nothing else. It is called with a dict of `history`,
+    int32 `[B, L]`, and `cuts`, int32 `[B, S]`, see `TaskModel.user_states_at`; and perhaps of
+    `told`, int32 `[B, S, G]`, what columns say of the user at each cut. It answers with the scores
+    at the cuts, `[B, S, Y]`.
+
+    Example:
+
+    >>> passes = UserPasses(task)
+    >>> history, cuts = np.array([[17, 5, 9, 0, 8, 0]]), np.array([[1, 3, 5]])
+    >>> passes({"history": history, "cuts": cuts}).shape  # after 17; 17, 5, 9; and 8
+    (1, 3, 200)
+    """
+
+    def __init__(self, task: TaskModel, at_ends: bool = False) -> None:
+        super().__init__(name=f"{task.name}_passes", dtype=task.dtype_policy)
+        self.task = task
+        self.at_ends = at_ends
+        self.built = True
+
+    def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Tensor:
+        task, cuts = self.task, inputs["cuts"]
+        users = task.user_states_at(inputs["history"], cuts, training, self.at_ends)
+        if (told := inputs.get("told")) is not None:
+            users = task.with_told(users, ops.reshape(told, (-1, told.shape[-1])))
+        scores = task.head(task.user_dropout(users, training=training))
+        return ops.reshape(scores, (*ops.shape(cuts), scores.shape[-1]))
+
+    def unused_in_training(self) -> list[Layer]:
+        return self.task.unused_in_training()
+
+    def form(self) -> object:
+        """What models have in common that share a compiled training step; see `form_of`."""
+        return self.task, self.at_ends
 
 
 def _check_count(argument, value, besides):

@@ -23,7 +23,7 @@ from keras_peterrec.transfer.incremental_task import IncrementalTask
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.parameters import parameter_report
 from keras_peterrec.transfer.task import Task
-from keras_peterrec.transfer.user_passes import UserPasses
+from keras_peterrec.transfer.task_model import UserPasses
 
 ITEMS = 12
 READS = {"history_length": 9, "window": 6}

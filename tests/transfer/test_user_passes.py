@@ -12,7 +12,7 @@ from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import TargetLoss
 from keras_peterrec.transfer.strategies import build_task
-from keras_peterrec.transfer.user_passes import UserPasses
+from keras_peterrec.transfer.task_model import UserPasses
 
 PATCHES = (
     "bottleneck:2,serial,inner_skip",
