@@ -94,7 +94,7 @@ class Labels:
         return np.array([*label_of], object), np.array([*label_of.values()], object)
 
     def sets(self) -> tuple[np.ndarray, list[set[str]]]:
-        """Users, object array `[U]`, and all labels of each, of several rows and of cells with `|`."""
+        """Users `[U]`, and all labels of each: of several rows and of cells with `|` in them."""
         labels_of = {}
         for user, value in zip(self.user_ids.tolist(), self.values.tolist()):
             parts = {part.strip() for part in value.split(table_columns.SEPARATOR)}
