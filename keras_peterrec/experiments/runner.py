@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_peterrec.errors import Misfit
-from keras_peterrec.experiments.dataset import Dataset
+from keras_peterrec.experiments.datasets import Dataset
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.progress import line
