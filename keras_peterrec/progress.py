@@ -107,11 +107,7 @@ def each(
 def bar(text: str, steps: int | None, repeated: bool = False) -> Iterator[Callable[[], Any]]:
     """Shows on the terminal how many steps are done and the time left; lines say so sometimes.
 
-    Args:
-        repeated: bool. Whether every epoch does it again. Defaults to `False`.
-
-    Yields:
-        A function without arguments, to call after each step.
+    It yields a function to call after each step. A `repeated` one every epoch does again.
     """
     begun = _Stage(f"{text} ...")
     with _shown(_bar) as shown, begun.telling(repeated):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_peterrec.errors import Misfit
-from keras_peterrec.experiments.dataset import Dataset
+from keras_peterrec.experiments.datasets import Dataset
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.progress import line
@@ -29,13 +29,9 @@ class Runner:
     `task`, `seed` and `reason`. `seconds` says by folder how long each run took, also if an
     earlier experiment ran it.
 
-    Args:
-        out: Of the experiment.
-        shared: The folder of hosts and runs, which experiments may share.
-        host_settings: `hidden_dim`, `blocks` and `max_length`.
-        epochs: At most, of every stage; `None` for the runs' default.
-        linear: Whether tasks have a linear part; those without lie in folders of their own. Hosts
-            are shared, since a task reads the network alone.
+    `host_settings` are `hidden_dim`, `blocks` and `max_length`; `epochs` are at most, of every
+    stage, `None` for the runs' default. Tasks without a `linear` part lie in folders of their own;
+    hosts are shared, since a task reads the network alone.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_peterrec.experiments.dataset import Dataset
+from keras_peterrec.experiments.datasets import Dataset
 from keras_peterrec.files.atomic_write import write_csv, write_text
 from keras_peterrec.settings.plans import Plan
 from keras_peterrec.task_kinds import get_kind

@@ -13,16 +13,14 @@ from keras_peterrec.tensorflow_start import load_tensorflow, stderr_number
 
 
 class WorkerProcess:
-    """Calls functions in another process, which is replaced after some calls.
+    """Calls functions in another process, which is replaced after some `calls` (`None`: never).
 
     TensorFlow keeps what it compiled for a model until its process ends: some 100 MB for each run,
     whatever is deleted. An experiment has hundreds of runs.
 
     The process ends with its parent, however the parent ends.
 
-    Args:
-        calls: Until the process is replaced; `None` for never.
-        environment: What is added to the process's environment.
+    `environment` is added to the process's own.
     """
 
     def __init__(

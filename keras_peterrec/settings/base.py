@@ -99,11 +99,14 @@ class Settings:
         """Raises InputError if settings do not go together. A subclass may override it."""
 
     def leave_out(self, why: str, *names: str) -> None:
-        """Raises InputError if one of these settings is given, such as `"without `log`"`."""
+        """Raises InputError if one of these settings is given; `why` is such as "without `log`"."""
         for name in names:
             value, default = getattr(self, name), getattr(type(self), name)
-            # A table in memory would be compared cell by cell.
-            if value is not None if default is None else value != default:
+            if default is None:  # a table in memory would be compared cell by cell
+                is_given = value is not None
+            else:
+                is_given = value != default
+            if is_given:
                 refuse(name, f"left out {why}", value)
 
     def give_together(self, first: str, second: str) -> None:

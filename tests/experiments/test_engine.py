@@ -11,8 +11,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from keras_peterrec import cli
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.experiments import engine
-from keras_peterrec.experiments.dataset import Dataset, TaskSource
-from keras_peterrec.experiments.datasets import open_dataset
+from keras_peterrec.experiments.datasets import Dataset, TaskSource, open_dataset
 from keras_peterrec.experiments.engine import experiment
 from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.log.sources import load_labels
