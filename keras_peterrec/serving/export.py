@@ -172,19 +172,16 @@ def _published(out):
         yield folder
 
 
-def _kept_path(path):
-    """Where the host is found again: a whole path, or its name on the Hub."""
-    return path if path is None or is_on_hub(path) else str(Path(path).resolve())
-
-
 def _description(host, tasks, host_path, added):
     """What `peterrec.json` says of the host and the tasks."""
     fingerprint = host.fingerprint()
+    if host_path is not None and not is_on_hub(host_path):  # where it is found again
+        host_path = str(Path(host_path).resolve())
     at_path = host.fingerprint(len(host.vocabulary.items) - added) if added else fingerprint
     return {
         "format_version": FORMAT_VERSION,
         "host": fingerprint,
-        "host_path": _kept_path(host_path),
+        "host_path": host_path,
         "host_at_path": at_path,
         "added_items": added,
         "max_length": host.max_length,
