@@ -135,18 +135,12 @@ def main(arguments=None):
     if not options.status and not options.histories:
         parser.error("`histories` should be one string or more. Received: none.")
     ask = classify if options.classify else regress if options.regress else predict
+    asked = (options.task, options.histories, options.model, options.label)
     try:
         if options.status:
             answer = available_versions(options.server, options.model, options.timeout)
         else:
-            answer = ask(
-                options.server,
-                options.task,
-                options.histories,
-                options.model,
-                options.label,
-                options.timeout,
-            )
+            answer = ask(options.server, *asked, options.timeout)
     except ServingError as error:
         print(f"client_rest: error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -25,9 +25,6 @@ class BrowserPage:
 
     It is there only while an export of this library is served.
 
-    Args:
-        titles: dict from item to title.
-
     Attributes:
         headers: list of pairs of bytes, of every answer of the page.
     """

@@ -34,9 +34,9 @@ class ServingError(Exception):
     """A request gets an error for an answer.
 
     Args:
-        code: int. One of the codes above, which are gRPC's.
-        message: str. What the client is told.
-        http: int. HTTP status, if it is not the one that belongs to the code.
+        code: one of the codes above, which are gRPC's.
+        message: what the client is told.
+        http: HTTP status, if it is not the one that belongs to the code.
     """
 
     def __init__(self, code: int, message: str, http: int | None = None) -> None:
@@ -47,12 +47,12 @@ class ServingError(Exception):
 
 
 def invalid(*parts: Any) -> ServingError:
-    """Returns the ServingError of a request that is wrong; the parts make its message."""
+    """The error of a request that is wrong; the parts make its message."""
     return ServingError(INVALID_ARGUMENT, "".join(map(str, parts)))
 
 
 def unknown_signature(name: str) -> ServingError:
-    """Returns the ServingError of a signature that a version does not have."""
+    """The error of a request for a signature that a version does not have."""
     return ServingError(FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
 
 

@@ -77,29 +77,23 @@ def export(
     failure leaves nothing behind.
 
     Args:
-        host: Host.
-        tasks: dict from name to Task; may be empty. A task answers under its name:
-            letters, digits, `_`, `-` and `.`, the first a letter or digit.
-        out: path of a new version directory, such as `export/peterrec/1`.
-        k: int. Items of an answer; fewer if there are fewer target items. Defaults to `10`.
-        host_path: path that `host` was loaded from. The export notes it, so that tasks can be
-            added later. Defaults to `None`.
-        incremental: bool. Whether every task also answers one event at a time, under
-            its name with `_step` behind it; see `step_signature`. Needs a causal host.
-            Defaults to `False`.
-        mixed: MixedTasks on `host`. They answer through one signature `mixed`; see
-            `MixedSignature`. Defaults to `None`.
-        reports: dict from a signature (`serving_default` for the host) to what is known of its
-            run, of `gather`; the model card in `assets.extra/README.md` is made of it. Defaults to
-            `None`: the card lists the signatures alone.
-        titles: dict from item to title. Recommendations then have an output `titles`. Defaults to
-            `None`.
-        hidden: collection of str. Items that may not be shown. They are listed in
-            `assets/hidden_items.txt`, which may be changed later: a server reads it when it loads
-            the version. Defaults to `None`, no such file.
-        added: int. How many of the host's last items the host at `host_path` lacks, since
-            `add_items` added them. They are kept beside the SavedModel, so that tasks can be added
-            later. Defaults to `0`.
+        tasks: by name; may be empty. A task answers under its name: letters, digits, `_`, `-` and
+            `.`, the first a letter or digit.
+        out: a new version directory, such as `export/peterrec/1`.
+        k: items of an answer; fewer if there are fewer target items.
+        host_path: where `host` was loaded from. The export notes it, so that tasks can be added
+            later.
+        incremental: whether every task also answers one event at a time, under its name with
+            `_step` behind it; see `step_signature`. Needs a causal host.
+        mixed: tasks that answer through one signature `mixed`; see `MixedSignature`.
+        reports: for each signature (`serving_default` for the host) what is known of its run, of
+            `gather`; the model card in `assets.extra/README.md` is made of it. With `None` the card
+            lists the signatures alone.
+        titles: of items. Recommendations then have an output `titles`.
+        hidden: items that may not be shown. They are listed in `assets/hidden_items.txt`, which may
+            be changed later: a server reads it when it loads the version. `None` for no such file.
+        added: how many of the host's last items the host at `host_path` lacks, since `add_items`
+            added them. They are kept beside the SavedModel, so that tasks can be added later.
 
     Returns:
         dict of `out`, `signatures` (list of str), `bytes` (of the whole directory) and
@@ -178,19 +172,16 @@ def _published(out):
         yield folder
 
 
-def _kept_path(path):
-    """Where the host is found again: a whole path, or its name on the Hub."""
-    return path if path is None or is_on_hub(path) else str(Path(path).resolve())
-
-
 def _description(host, tasks, host_path, added):
     """What `peterrec.json` says of the host and the tasks."""
     fingerprint = host.fingerprint()
+    if host_path is not None and not is_on_hub(host_path):  # where it is found again
+        host_path = str(Path(host_path).resolve())
     at_path = host.fingerprint(len(host.vocabulary.items) - added) if added else fingerprint
     return {
         "format_version": FORMAT_VERSION,
         "host": fingerprint,
-        "host_path": _kept_path(host_path),
+        "host_path": host_path,
         "host_at_path": at_path,
         "added_items": added,
         "max_length": host.max_length,

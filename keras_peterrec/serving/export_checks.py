@@ -27,11 +27,7 @@ def check_export(
     incremental: bool = False,
     mixed: MixedTasks | None = None,
 ) -> None:
-    """Raises an InputError if the arguments of `export` cannot be used.
-
-    Raises:
-        InputError: see `export`.
-    """
+    """Raises an InputError if the arguments of `export` cannot be used."""
     check_count("k", k)
     if not _VERSION.fullmatch(out.name):
         raise InputError(

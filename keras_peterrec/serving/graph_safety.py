@@ -26,13 +26,7 @@ _PLAIN = ("_output_shapes", "T", "dtype", "value")
 
 
 def unsafe_part(path: AnyPath) -> str | None:
-    """What a SavedModel has that a stranger's should not have, as a part of a sentence.
-
-    Args:
-        path: path of a version directory.
-
-    Returns:
-        str, or `None` if there is nothing.
+    """What a SavedModel has that a stranger's should not have, as a part of a sentence, or `None`.
 
     Raises:
         OSError: if the graph cannot be read.
@@ -41,7 +35,9 @@ def unsafe_part(path: AnyPath) -> str | None:
     path = Path(path)
     content = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     try:
-        _check_files(path)
+        # Its chunks would be read in place of what was looked at.
+        if (path / "saved_model.cpb").exists():
+            raise _Unsafe("which has a saved_model.cpb beside saved_model.pb")
         for meta_graph in content.meta_graphs:
             _check_assets(path, meta_graph)
             _Graph(meta_graph).check()
@@ -54,12 +50,6 @@ class _Unsafe(Exception):
     """A reason not to load a model."""
 
 
-def _check_files(path):
-    # Its chunks would be read in place of what was looked at.
-    if (path / "saved_model.cpb").exists():
-        raise _Unsafe("which has a saved_model.cpb beside saved_model.pb")
-
-
 def _check_assets(path, meta_graph):
     folder = (path / "assets").resolve()
     for asset in meta_graph.asset_file_def:
@@ -70,11 +60,7 @@ def _check_assets(path, meta_graph):
 
 
 class _Graph:
-    """A graph and its functions.
-
-    Args:
-        meta_graph: `MetaGraphDef`.
-    """
+    """A graph and its functions, of a `MetaGraphDef`."""
 
     def __init__(self, meta_graph: Any) -> None:
         self.meta_graph = meta_graph
@@ -117,8 +103,7 @@ class _Graph:
         elif node.op in WRITERS:
             self._writers.add(function.signature.name if function else "")
         elif node.op == "VarHandleOp":
-            shared = node.attr["shared_name"].s if "shared_name" in node.attr else b""
-            self._variables[shared or node.name.encode()] += 1
+            self._variables[_shared_name(node)] += 1
         for name in node.attr:
             if name not in _PLAIN:
                 for called in _functions_in(node.attr[name]):
@@ -155,7 +140,8 @@ class _Graph:
         if saving is None or not self._writers:
             return
         used = {_node(source) for node in self.nodes.values() for source in node.input}
-        used.update(_node(info.name) for info in self._outputs())
+        for signature in self.meta_graph.signature_def.values():
+            used.update(_node(info.name) for info in signature.outputs.values())
         used.add(_node(self.saver.restore_op_name))
         for collection in self.meta_graph.collection_def.values():
             used.update(map(_node, collection.node_list.value))
@@ -210,11 +196,10 @@ class _Graph:
 
     def _holds_path(self, variable, seen):
         """Whether nothing but paths is ever written into a variable."""
-        shared = variable.attr["shared_name"].s if "shared_name" in variable.attr else b""
         users = self._of_handles[variable.name]
         written = [node.input[1] for node in users if node.op == "AssignVariableOp"]
         return (
-            self._variables[shared or variable.name.encode()] == 1
+            self._variables[_shared_name(variable)] == 1
             and all(node.op in _OF_VARIABLES for node in users)
             and bool(written)
             and all(self._is_path(source, seen) for source in written)
@@ -223,10 +208,6 @@ class _Graph:
     def _operation(self, source):
         node = self.nodes.get(_node(source))
         return node.op if node is not None else None
-
-    def _outputs(self):
-        for signature in self.meta_graph.signature_def.values():
-            yield from signature.outputs.values()
 
     def _unsafe(self, operation, function, what=""):
         """The exception for an operation, with the signatures that would run it."""
@@ -279,6 +260,12 @@ def _functions_in(value):
 def _node(tensor):
     """The name of the node of a tensor, `a` of `a:0` and of `^a`."""
     return tensor.removeprefix("^").split(":")[0]
+
+
+def _shared_name(variable):
+    """The name by which the nodes of one variable find it."""
+    shared = variable.attr["shared_name"].s if "shared_name" in variable.attr else b""
+    return shared or variable.name.encode()
 
 
 def _input(node, place):

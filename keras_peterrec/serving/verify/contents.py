@@ -13,13 +13,8 @@ from tensorflow.core.framework import types_pb2
 from keras_peterrec.serving.export_files import BUNDLES, DESCRIPTION, MIXED_BUNDLES, changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.operations import OF_EXPORTS
-from keras_peterrec.serving.signature_names import (
-    CLASSIFY,
-    INTEGERS,
-    NEXT_ITEM,
-    REGRESS,
-    input_names,
-)
+from keras_peterrec.serving.signature_names import CLASSIFY, NEXT_ITEM, REGRESS, input_names
+from keras_peterrec.serving.signatures import input_type
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 
 _FLOAT, _STRING, _INTEGER = types_pb2.DT_FLOAT, types_pb2.DT_STRING, types_pb2.DT_INT32
@@ -152,9 +147,9 @@ def _input_problems(name, signature):
     if set(signature.inputs) != set(wanted):
         problems.append(_named("input", wanted, signature.inputs))
     for key, info in sorted(signature.inputs.items()):
-        dtype, text = (_INTEGER, "int32") if key in INTEGERS else (_STRING, "string")
+        dtype = input_type(key)
         if info.dtype != dtype or _shape(info) != [-1]:
-            problems.append(f"{key} should be {text} [B]. Found: {_described(info)}")
+            problems.append(f"{key} should be {dtype.name} [B]. Found: {_described(info)}")
     return problems
 
 
