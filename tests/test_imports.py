@@ -53,14 +53,29 @@ def test_imports_point_down():
     assert not pointing_up
 
 
-def test_no_file_needs_itself():
-    """No circle of files, also where a name is imported for its type alone, or in a function."""
+def needed_files():
+    """The files that each file imports, also for a type alone or in a function, by module."""
     files = {
         ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): file
         for file in PACKAGE.rglob("*.py")
     }
-    needed = {
+    return {
         module: {name if name in files else name.rpartition(".")[0] for name in imported(file)}
         for module, file in files.items()
     }
-    graphlib.TopologicalSorter(needed).prepare()  # raises CycleError, which names a circle
+
+
+def test_no_file_needs_itself():
+    """No circle of files, also where a name is imported for its type alone, or in a function."""
+    graphlib.TopologicalSorter(needed_files()).prepare()  # raises CycleError, which names a circle
+
+
+def test_from_a_log_to_batches_lead_few_files():
+    needed, reached = needed_files(), set()
+    waiting = ["log.read_log", "log.packed_batches"]
+    while waiting:
+        module = waiting.pop()
+        if module in needed and module not in reached:
+            reached.add(module)
+            waiting += needed[module]
+    assert len(reached) <= 30, sorted(reached)
