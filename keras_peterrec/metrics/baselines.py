@@ -70,10 +70,9 @@ def own_items_ranks(
     targets: np.ndarray,
     item_counts: np.ndarray,
 ) -> np.ndarray:
-    """The ranks by "items of the history": the items of the history, then what is popular.
+    """The ranks by the baseline "items of the history".
 
-    First come the items of a history, the most frequent one first and of equally frequent ones the
-    latest. All others follow by their counts; ties are against the target.
+    First come these, the most frequent one first and of equally frequent ones the latest. All others follow by their counts; ties are against the target.
 
     Args:
         items: int array of numbers in `[-1, V)`; -1 is an item that nobody ranks.

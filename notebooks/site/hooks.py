@@ -26,7 +26,7 @@ ELSEWHERE = {
     "SECURITY.md": "security.md",
     "CODE_OF_CONDUCT.md": "conduct.md",
 }
-# Classes whose page has what their base has: that is a part of them, which nobody names.
+# Classes whose base is no public name: the page shows what they have of it as theirs.
 WITH_INHERITED = {"Events"}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
