@@ -72,7 +72,8 @@ def own_items_ranks(
 ) -> np.ndarray:
     """The ranks by the baseline "items of the history".
 
-    First come these, the most frequent one first and of equally frequent ones the latest. All others follow by their counts; ties are against the target.
+    First come these, the most frequent one first and of equally frequent ones the latest. All
+    others follow by their counts; ties are against the target.
 
     Args:
         items: int array of numbers in `[-1, V)`; -1 is an item that nobody ranks.
