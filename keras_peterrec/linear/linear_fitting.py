@@ -13,14 +13,17 @@ PENALTIES = (1.0, 5.0, 20.0, 100.0, 500.0, 2_500.0, 10_000.0)
 FIRST_FADE, FIRST_PENALTY = 6, 3
 # What an item may say more of itself than its rows do; see `LinearPart.copying`.
 COPIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+# What all targets together may score by how popular they are; see `LinearPart.with_popularity`.
+POPULARITIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 # Weights of the linear part that are tried: with 1 its scores differ from item to item as much as
 # the network's.
 SHARES = (
     *(0.03, 0.06, 0.1, 0.14, 0.2, 0.3, 0.45, 0.65, 1.0),
     *(1.5, 2.2, 3.3, 5.0, 10.0, 30.0, 100.0),
 )
-# How many standard errors a weight may be worse than the best one. Measured over random validation
-# users of four tasks: .5 was as good as 0, and on 50 to 200 users of Amazon toys 2 % better.
+# How many standard errors a weight may be worse than the best one, and what is added to a fit has
+# to be better. Measured for weights over random validation users of four tasks: .5 was as good as
+# 0, and on 50 to 200 users of Amazon toys 2 % better.
 NOISE = 0.5
 # At this ratio the network only orders items that the linear part scores equally.
 ALONE = 1e4
@@ -31,6 +34,7 @@ SPREAD_SCORES = 1 << 25  # that are in memory at once
 def best_item_regression(
     make: Callable,
     quality: Callable,
+    shares: np.ndarray,
     earlier: LinearPart | None = None,
     make_with_fields: Callable | None = None,
     same: np.ndarray | None = None,
@@ -40,7 +44,9 @@ def best_item_regression(
 
     Args:
         make: Callable. From a Bag to an `item_regression`.
-        quality: Callable. From a LinearPart to a number for the validation users; higher is better.
+        quality: Callable. From a LinearPart to what each validation user gains by it, float array;
+            the higher the mean, the better.
+        shares: float array `[Y]`. Which share of the targets of training each output is.
         earlier: LinearPart or `None`. One that these rows may go on from, if that is better than to
             begin anew; see `ItemRegression.solve`. Defaults to `None`.
         make_with_fields: Callable or `None`. As `make`, of a regression that reads fields as well.
@@ -79,19 +85,23 @@ def best_item_regression(
         regression = make_with_fields(best[1].bag)
         found = _best_penalty(regression, quality, best[1].chosen["penalty"])
         best = max(best, found, key=lambda found: found[0])
-    return _after_the_fit(best, quality, same) if is_last else best[1]
+    return _after_the_fit(best[1], quality, shares, same) if is_last else best[1]
 
 
 def best_penalty(
-    regression: Any, quality: Callable, first: float, same: np.ndarray | None = None
+    regression: Any,
+    quality: Callable,
+    shares: np.ndarray,
+    first: float,
+    same: np.ndarray | None = None,
 ) -> LinearPart:
     """The linear part of an `item_regression` whose penalty is best.
 
     Args:
-        quality, same: see `best_item_regression`.
+        quality, shares, same: see `best_item_regression`.
         first: float. The penalty to begin with, one of `PENALTIES`.
     """
-    return _after_the_fit(_best_penalty(regression, quality, first), quality, same)
+    return _after_the_fit(_best_penalty(regression, quality, first)[1], quality, shares, same)
 
 
 def _best_penalty(regression, quality, first):
@@ -102,42 +112,35 @@ def _best_penalty(regression, quality, first):
     return value, part
 
 
-def _after_the_fit(best, quality, same):
-    """The best linear part with what may be added to it: more events, and more for an item itself.
+def _after_the_fit(part, quality, shares, same):
+    """A linear part with what may be added to it: more events, more for some items.
 
-    Args:
-        best: the quality and the LinearPart that is best without.
+    A sparse regression is fitted to short bags, and may read more than that. What somebody buys
+    every few weeks, among hundreds of other things, stands further back.
     """
-    return _with_copies(_with_more_events(best, quality), quality, same)
+    if part.is_sparse and part.bag.events < EVENTS:
+        part = _best_of(part, [part.looking_back(EVENTS)], quality)
+    if same is not None and np.any(same >= 0):
+        part = _best_of(part, (part.copying(amount, same) for amount in COPIES), quality)
+    popular = (part.with_popularity(amount, shares) for amount in POPULARITIES)
+    return _best_of(part, popular, quality)
 
 
-def _with_more_events(best, quality):
-    """The same if it may read more events than it was fitted to, as an exact one does.
-
-    A sparse regression is fitted to short bags. What somebody buys every few weeks, among hundreds
-    of other things, stands further back.
-    """
-    part = best[1]
-    if not part.is_sparse or part.bag.events >= EVENTS:
-        return best
-    longer = _with_quality(part.looking_back(EVENTS), quality)
-    return max(best, longer, key=lambda pair: pair[0])
-
-
-def _with_copies(best, quality, same):
-    """The best linear part if an item may say more of itself than its rows do.
+def _best_of(part, others, quality):
+    """The best of some that are better than a linear part by more than chance, or that part.
 
     All are tried: a first step up may be too small to tell from chance.
     """
-    if same is None or not np.any(same >= 0):
-        return best[1]
-    parts = (best[1].copying(amount, same) for amount in COPIES)
-    tried = [best, *(_with_quality(part, quality) for part in parts)]
-    return max(tried, key=lambda pair: pair[0])[1]
+    gains, best, most = quality(part), part, 0.0
+    for other in others:
+        more = quality(other) - gains
+        if more.mean() > max(most, NOISE * more.std() / np.sqrt(len(more))):
+            best, most = other, more.mean()
+    return best
 
 
 def _with_quality(part, quality):
-    return quality(part), part
+    return np.mean(quality(part)), part
 
 
 def best_ease(bags: Any, quality: Callable) -> LinearPart:

@@ -162,15 +162,17 @@ class LinearPart:
         bag = dataclasses.replace(self.bag, events=events)
         return dataclasses.replace(self, bag=bag, chosen={**self.chosen, "events": events})
 
-    def as_chosen(self, chosen: dict, same: np.ndarray) -> "LinearPart":
-        """The same with what validation chose after an earlier fit: `events` and `copy`.
+    def as_chosen(self, chosen: dict, same: np.ndarray, shares: np.ndarray) -> "LinearPart":
+        """The same with what validation chose after an earlier fit: `events`, `copy`, `popularity`.
 
         Args:
             chosen: dict, of that linear part.
             same: int array `[I]`; see `copying`.
+            shares: float array `[Y]`; see `with_popularity`.
         """
         part = self.looking_back(chosen["events"]) if "events" in chosen else self
-        return part.copying(chosen.get("copy", 0.0), same)
+        part = part.copying(chosen.get("copy", 0.0), same)
+        return part.with_popularity(chosen.get("popularity", 0.0), shares)
 
     def copying(self, amount: float, same: np.ndarray) -> "LinearPart":
         """The same with more for an item that is in the history already.
@@ -193,6 +195,21 @@ class LinearPart:
             table = self.table.copy()
             table[places] += amounts
         return dataclasses.replace(self, table=table, chosen={**self.chosen, "copy": amount})
+
+    def with_popularity(self, amount: float, shares: np.ndarray) -> "LinearPart":
+        """The same with more for what everybody asks for, whatever the history.
+
+        A history of rare items says next to nothing; and of the items that it has equally often,
+        the more popular one is the likelier.
+
+        Args:
+            amount: float. What is added for all of the targets together.
+            shares: float array `[Y]`. Which share of the targets of training each output is.
+        """
+        if not amount:
+            return self
+        bias = np.asarray(self.bias + amount * shares, "float32")
+        return dataclasses.replace(self, bias=bias, chosen={**self.chosen, "popularity": amount})
 
     def scores(
         self,
@@ -361,6 +378,15 @@ class Rows(NamedTuple):
             targets=self.targets[: self.offsets[end]],
             told=None if self.told is None else self.told[:end],
         )
+
+    def shares(self, outputs: int) -> np.ndarray:
+        """Which share of all targets each of the Y outputs is, float64 `[Y]`."""
+        return shares_of(np.bincount(self.targets, minlength=outputs))
+
+
+def shares_of(counts: np.ndarray) -> np.ndarray:
+    """Which share of their sum each count is, float64; 0 where nothing was counted."""
+    return counts / max(1, np.sum(counts))
 
 
 def before_items(told: np.ndarray | None, user_values: int, bags: Any) -> Any:

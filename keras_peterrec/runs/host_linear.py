@@ -12,7 +12,7 @@ from keras_peterrec.linear.item_regression import EXACT_UP_TO, ItemRegression
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers
 from keras_peterrec.linear.linear_fitting import best_ease, best_item_regression, best_penalty
-from keras_peterrec.linear.linear_part import EVENTS, Bag, LinearPart, Rows
+from keras_peterrec.linear.linear_part import EVENTS, Bag, LinearPart, Rows, shares_of
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.linear.sparse_regression import (
     FEWER_CANDIDATES,
@@ -32,7 +32,7 @@ from keras_peterrec.settings.pretrain import PretrainSettings
 # With many items: targets and items by which the linear part is chosen, before it is fitted to all,
 # and users and scores by which it is weighed.
 CHOOSING_ROWS, CHOOSING_ITEMS = 200_000, 10_000
-LEAST_CHOOSING, CHOOSING_SCORES = 1_000, 2 * 10**7
+LEAST_CHOOSING, CHOOSING_SCORES = 2_500, 2 * 10**7
 LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
 # Fitting may take as long as training a network of `--size base` on the same events.
 BASE_MULTIPLICATIONS = 196_608  # of the larger of these networks for one event
@@ -96,7 +96,7 @@ def fit_linear(
     users = min(log.most_validated, max(LEAST_CHOOSING, CHOOSING_SCORES // items))
     asked = VALIDATION, log.keep_seen, users
     validation = NextItemEvaluation(sequences, EVENTS, *asked, fields=log.fields)
-    quality = lambda part: validation.linear_quality(part, METRIC.name)
+    quality = lambda part: validation.linear_gains(part, METRIC.name)
     with progress.stage("fitting the linear part") as found:
         progress.part("choosing how far it looks back")
         few, most = (
@@ -108,11 +108,12 @@ def fit_linear(
         same = np.arange(items) if log.keep_seen else None
         with_fields = _with_fields(log, bounds)
         # A sparse one is fitted once more below, to all rows.
-        linear = best_item_regression(make, quality, earlier, with_fields, same, is_last=exact)
+        given = quality, shares_of(log.target_counts)
+        linear = best_item_regression(make, *given, earlier, with_fields, same, is_last=exact)
         if linear.is_sparse:
             progress.part("counting pairs of items")
             regression = count(log, linear.bag, most=bounds.items)
-            linear = best_penalty(regression, quality, linear.chosen["penalty"], same)
+            linear = best_penalty(regression, *given, linear.chosen["penalty"], same)
             if regression.items < items:
                 found(f"between the {regression.items:,} most frequent of {items:,} items")
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
@@ -162,7 +163,8 @@ def refit_linear(
 
     Args:
         log, count, bounds: see `fit_linear`.
-        chosen: dict of `weight`, `fade`, `penalty`, `events` and `copy`; see `metrics.json`.
+        chosen: dict of `weight`, `fade`, `penalty`, `events`, `copy` and `popularity`; see
+            `metrics.json`.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     items, bag, prior = len(log.counts), Bag(chosen["fade"]), None
@@ -176,7 +178,8 @@ def refit_linear(
         if chosen.get("goes_on"):
             prior = earlier.table
         part = regression.solve(chosen["penalty"], prior)
-        return part.as_chosen(chosen, np.arange(items)).moved(chosen["weight"])
+        part = part.as_chosen(chosen, np.arange(items), shares_of(log.target_counts))
+        return part.moved(chosen["weight"])
 
 
 def sparse_regression_of(

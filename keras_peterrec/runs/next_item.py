@@ -134,21 +134,30 @@ class NextItemEvaluation:
         nothing = np.zeros((len(self), 1), "float32"), np.zeros((linear.outputs, 1), "float32")
         return self._metrics(*nothing, both, self.scores(linear))
 
-    def linear_quality(self, linear: LinearPart, name: str) -> float:
-        """A metric of a LinearPart alone; items of which a sparse one says nothing are misses."""
+    def linear_gains(self, linear: LinearPart, name: str) -> np.ndarray:
+        """What each event adds to a metric of a LinearPart alone, float `[E]`.
+
+        Items that a sparse one scores 0 are misses.
+        """
         if not linear.is_sparse:
-            return self.measure_linear(linear)[name]
+            return self.measure_linear(linear).rows[name]
         bags, ranks = self.scores(linear).bags, np.empty(len(self), "int64")
         for start in range(0, len(self), SPARSE_ROWS):
             stop = min(start + SPARSE_ROWS, len(self))
-            ranks[start:stop] = self._sparse_ranks(bags[start:stop] @ linear.table, start, stop)
-        return ranking_metrics(ranks)[name]
+            found = bags[start:stop] @ linear.table
+            ranks[start:stop] = self._sparse_ranks(found, linear.bias, start, stop)
+        return ranking_gains(ranks)[name]
 
-    def _sparse_ranks(self, found, start, stop):
-        """The ranks of some events by sparse scores; `MISSED` where the target's is not above 0."""
+    def _sparse_ranks(self, found, bias, start, stop):
+        """The ranks of some events; `MISSED` where the target's score is not above 0.
+
+        Args:
+            found: sparse matrix `[stop - start, Y]`. Scores, and `bias` of each item beside them:
+                so all items are counted by the bias first, and those found once more by the sum.
+        """
         found, targets = found.tocsr(), self.targets[start:stop]
-        rows = np.arange(stop - start)
-        own = np.asarray(found[rows, np.maximum(targets, 0)]).reshape(-1)
+        rows, items = np.arange(stop - start), np.maximum(targets, 0)
+        own = np.asarray(found[rows, items]).reshape(-1) + bias[items]
         own = np.where(targets >= 0, own, 0.0)
         offsets, seen = self._removed(self.keep_seen)
         seen = seen[offsets[start] : offsets[stop]]
@@ -157,9 +166,12 @@ class NextItemEvaluation:
             owners = np.repeat(rows, np.diff(offsets))
             known = sparse.csr_array((np.ones(len(seen), "float32"), seen, offsets), found.shape)
             own[owners[seen == targets[owners]]] = 0.0
-            found = found - found.multiply(known)
+            found = found - known * np.float32(np.inf)
         owners = np.repeat(rows, np.diff(found.indptr))
-        above = np.bincount(owners[found.data >= own[owners]], minlength=len(rows))  # and itself
+        by_bias = bias[found.indices]
+        more = (found.data + by_bias >= own[owners]).astype("int64") - (by_bias >= own[owners])
+        above = len(bias) - np.searchsorted(np.sort(bias), own)  # the target itself as well
+        above = above + np.bincount(owners, more, minlength=len(rows)).astype("int64")
         return np.where(own > 0, above, MISSED)
 
     def best_weight(self, pretrainer: Pretrainer, linear: LinearPart) -> float:

@@ -227,13 +227,14 @@ class RecommendationData(TaskData):
 
     def fit_linear(self, size: int) -> LinearPart:
         def quality(part):
-            return self.measure_linear(part, VALIDATION)[self.kind.metric.name]
+            return self.measure_linear(part, VALIDATION).rows[self.kind.metric.name]
 
         make, with_fields = functools.partial(self._regression, size=size), None
         same = self._same() if self.kind.keep_seen else None
         if self.features and max(size, len(self.kind.targets)) <= EXACT_UP_TO:
             with_fields = functools.partial(make, features=self.features)
-        return best_item_regression(make, quality, make_with_fields=with_fields, same=same)
+        shares = self._rows().shares(len(self.kind.targets))
+        return best_item_regression(make, quality, shares, make_with_fields=with_fields, same=same)
 
     def measure_linear(self, linear: LinearPart, part: str, sampled: bool = False) -> Measured:
         nothing = np.zeros((len(self.kind.targets), 1), "float32")
@@ -242,7 +243,8 @@ class RecommendationData(TaskData):
     def refit_linear(self, size: int, linear: dict) -> LinearPart:
         features = self.features if linear.get("fields") else EventFeatures()
         regression = self._regression(Bag(linear["fade"]), size, features)
-        return regression.solve(linear["penalty"]).as_chosen(linear, self._same())
+        shares = self._rows().shares(len(self.kind.targets))
+        return regression.solve(linear["penalty"]).as_chosen(linear, self._same(), shares)
 
     def _rows(self, counted=None):
         train = self.splits[TRAIN]

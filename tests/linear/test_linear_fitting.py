@@ -91,14 +91,43 @@ def test_where_items_repeat_rare_ones_are_copied_too(exact, monkeypatch):
     def quality(part):
         scores = part.scores(*validation[:3]).all()
         own = scores[np.arange(20), held]
-        return float(np.mean((scores >= own[:, None]).sum(axis=1) == 1))
+        return 1.0 * ((scores >= own[:, None]).sum(axis=1) == 1)
 
     make, same = lambda bag: item_regression(bag, training, size, size), np.arange(size)
-    found = best_item_regression(make, quality, same=same)
-    assert found.chosen["copy"] > 0 and quality(found) == 1.0
+    shares = training.shares(size)
+    found = best_item_regression(make, quality, shares, same=same)
+    assert found.chosen["copy"] > 0 and quality(found).all()
     # Where no item of a history is answered, or none is a target, nothing is tried.
     for same in (None, np.full(size, -1)):
-        assert "copy" not in best_item_regression(make, quality, same=same).chosen
+        assert "copy" not in best_item_regression(make, quality, shares, same=same).chosen
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_history_that_says_nothing_is_answered_by_what_is_popular(exact, monkeypatch):
+    """Half of the histories say what follows; the others are of items that training never had."""
+    if not exact:
+        monkeypatch.setattr(fitting, "EXACT_UP_TO", 4)
+    random = np.random.default_rng(0)
+    size, count = 12, 200
+    items = random.permutation(np.repeat([0, 1, 2, 3], count // 4))
+    targets = np.where(items < 2, items + 8, np.where(random.random(count) < 0.8, 10, 11))
+    starts, offsets = np.arange(count), np.arange(count + 1)
+    training = Rows(items + 4, starts, starts + 1, offsets, targets)
+    asked = np.concatenate([items[:20], np.full(20, 6)])
+    wanted = np.concatenate([targets[:20], np.full(20, 10)])
+
+    def quality(part):
+        scores = part.scores(asked + 4, np.arange(40), np.arange(1, 41)).all()
+        own = scores[np.arange(40), wanted]
+        return 1.0 * ((scores >= own[:, None]).sum(axis=1) == 1)
+
+    make, shares = lambda bag: item_regression(bag, training, size, size), training.shares(size)
+    found = best_item_regression(make, quality, shares)
+    assert found.chosen["popularity"] > 0 and quality(found).mean() >= 0.9
+    np.testing.assert_allclose(found.bias, found.chosen["popularity"] * shares, rtol=1e-6)
+    again = make(found.bag).solve(found.chosen["penalty"])
+    again = again.as_chosen(found.chosen, np.full(size, -1), shares)
+    assert again.chosen == found.chosen and (again.bias == found.bias).all()
 
 
 def test_an_earlier_table_is_taken_where_it_is_better():
@@ -108,7 +137,8 @@ def test_an_earlier_table_is_taken_where_it_is_better():
     def best(sign):
         return best_item_regression(
             lambda bag: ItemRegression(bag, rows, ITEMS, OUTPUTS),
-            lambda part: sign * float("goes_on" in part.chosen),
+            lambda part: np.full(3, sign * float("goes_on" in part.chosen)),
+            rows.shares(OUTPUTS),
             earlier,
         )
 
@@ -146,12 +176,12 @@ def test_the_best_fade_and_penalty_are_taken():
 
     def quality(part):
         scores = part.scores(items, rows.starts[-100:], stops[-100:]).all()
-        hits = float(np.mean(scores.argmax(axis=1) == rows.targets[-100:]))
-        seen.append((hits, part))
-        return hits
+        hits = scores.argmax(axis=1) == rows.targets[-100:]
+        seen.append(hits.mean())
+        return 1.0 * hits
 
-    best = best_item_regression(make, quality)
-    assert quality(best) == max(hits for hits, _ in seen)
+    best = best_item_regression(make, quality, rows.shares(ITEMS))
+    assert quality(best).mean() == max(seen)
     assert best.chosen.keys() == {"fade", "penalty"}
     assert 2 <= len(made) <= len(linear_fitting.FADES)
 

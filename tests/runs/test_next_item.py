@@ -90,16 +90,21 @@ def test_ranks_are_places_in_what_the_host_answers(keep_seen, log):
     assert found["new_hr@20"] < found["repeat_hr@20"] == 1.0
 
 
+@pytest.mark.parametrize("popularity", [0.0, 0.7])
 @pytest.mark.parametrize("keep_seen", [False, True])
-def test_a_sparse_linear_part_is_chosen_by_what_is_served(keep_seen, log):
+def test_a_sparse_linear_part_is_chosen_by_what_is_served(keep_seen, popularity, log):
     sequences = log.encode(VOCABULARY)
     evaluation = NextItemEvaluation(sequences, 6, TEST, keep_seen)
-    table = np.random.default_rng(1).random((12, 12)).astype("float32")
-    part = LinearPart(Bag(2.0), scipy.sparse.csr_matrix(table), np.zeros(12, "float32"))
-    found = evaluation.linear_quality(part, "mrr@5")
+    random = np.random.default_rng(1)
+    table = random.normal(size=(12, 12)).astype("float32") * (random.random((12, 12)) < 0.7)
+    table = np.abs(table) if not popularity else table
+    bias = popularity * (1 + random.permutation(12).astype("float32"))
+    part = LinearPart(Bag(2.0), scipy.sparse.csr_matrix(table), bias)
+    found = evaluation.linear_gains(part, "mrr@5").mean()
+    assert 0.05 < found < 0.9
     assert found == pytest.approx(evaluation.measure_linear(part)["mrr@5"])
     dense = LinearPart(part.bag, table, part.bias)
-    assert found == pytest.approx(evaluation.linear_quality(dense, "mrr@5"))
+    assert found == pytest.approx(evaluation.linear_gains(dense, "mrr@5").mean())
 
 
 def test_rules_by_counts_are_measured_where_they_can_answer():

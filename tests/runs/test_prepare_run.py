@@ -189,7 +189,7 @@ def test_many_items_have_a_linear_part_out_of_all_shards(folder, tmp_path, monke
     ours = host_linear.sparse_regression_of(streamed, Bag(4.0)).solve(20.0)
     np.testing.assert_allclose(ours.table.toarray(), of_memory.table.toarray(), atol=1e-4)
     evaluation = NextItemEvaluation(streamed.sequences, 20, VALIDATION, 25)
-    found = evaluation.linear_quality(ours, "ndcg@10")
+    found = evaluation.linear_gains(ours, "ndcg@10").mean()
     assert found == pytest.approx(evaluation.measure_linear(ours)["ndcg@10"])
     result = pretrain(folder / "out", tmp_path / "host", epochs=1, final=True, **SMALL)
     host = Host.load(tmp_path / "host")
