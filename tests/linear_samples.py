@@ -3,7 +3,8 @@
 import numpy as np
 import scipy.sparse
 
-from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows
+from keras_peterrec.linear.bag import Bag
+from keras_peterrec.linear.linear_part import LinearPart, Rows
 from keras_peterrec.linear.linear_table import LinearTable
 
 ITEMS, OUTPUTS = 10, 7

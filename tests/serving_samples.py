@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from linear_samples import random_table
 
-from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
 from keras_peterrec.models.pretrainer import CausalPretrainer, MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork

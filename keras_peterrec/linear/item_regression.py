@@ -7,8 +7,9 @@ import numpy as np
 import scipy.linalg
 
 from keras_peterrec.integers import distinct
+from keras_peterrec.linear.bag import Bag, known_rows, only_known
 from keras_peterrec.linear.event_features import EventFeatures
-from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, known_rows, only_known
+from keras_peterrec.linear.linear_part import LinearPart, Rows
 from keras_peterrec.linear.sparse_regression import SparseRegression
 from keras_peterrec.log.vocabulary import count_items
 from keras_peterrec.matrix_threads import one_thread

@@ -8,8 +8,9 @@ import scipy.optimize
 import scipy.sparse
 
 from keras_peterrec.integers import distinct
+from keras_peterrec.linear.bag import Bag, before_items
 from keras_peterrec.linear.event_features import EventFeatures
-from keras_peterrec.linear.linear_part import Bag, LinearPart, before_items
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.matrix_threads import one_thread
 
 MOST_DENSE = 2**22  # numbers of a table, most of which may be 0; 16 MB

@@ -7,7 +7,8 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec.integers import distinct, distinct_pairs, slices
-from keras_peterrec.linear.linear_part import Rows, only_known
+from keras_peterrec.linear.bag import only_known
+from keras_peterrec.linear.linear_part import Rows
 from keras_peterrec.linear.sparse_regression import Pairs
 
 NAME = "last item and successors"

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.linear.linear_part import EVENTS, Bag, LinearPart
+from keras_peterrec.linear.bag import EVENTS, Bag
+from keras_peterrec.linear.linear_part import LinearPart
 
 # What validation chooses from. Both lists are searched uphill, so longer ones cost little.
 FADES = (0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 80.0, None)

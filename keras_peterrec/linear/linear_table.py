@@ -6,8 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_peterrec.linear.bag import Bag, faded
 from keras_peterrec.linear.event_features import EventFeatures
-from keras_peterrec.linear.linear_part import Bag, LinearPart, faded
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.vocabulary import is_item, item_ids, number_of
 from keras_peterrec.types import Json, Shape, Tensor
 

@@ -7,7 +7,8 @@ import scipy.sparse
 
 from keras_peterrec import progress
 from keras_peterrec.integers import counted_up
-from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, before_items, only_known
+from keras_peterrec.linear.bag import Bag, before_items, only_known
+from keras_peterrec.linear.linear_part import LinearPart, Rows
 from keras_peterrec.matrix_threads import one_thread
 
 # The most frequent items and targets: others are too rare for a regression to say much of them.

@@ -7,12 +7,13 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.integers import counted_up
+from keras_peterrec.linear.bag import EVENTS, Bag
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.item_regression import EXACT_UP_TO, ItemRegression
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers
 from keras_peterrec.linear.linear_fitting import best_ease, best_item_regression, best_penalty
-from keras_peterrec.linear.linear_part import EVENTS, Bag, LinearPart, Rows, shares_of
+from keras_peterrec.linear.linear_part import LinearPart, Rows, shares_of
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.linear.sparse_regression import (
     FEWER_CANDIDATES,

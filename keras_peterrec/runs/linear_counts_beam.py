@@ -17,7 +17,7 @@ import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
 from keras_peterrec import progress
-from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.linear.sparse_regression import Pairs, SparseRegression
 from keras_peterrec.log.prepared.beam import bytes_table, pipeline_on, table_bytes
 from keras_peterrec.log.prepared.format import read_bytes, work_beside, write_bytes

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import scipy.optimize
 
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.label_regression import LabelRegression, best_label_regression
-from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
+from keras_peterrec.linear.linear_part import LinearPart, LinearScores
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.event_split import TRAIN, VALIDATION
 from keras_peterrec.log.field_kinds import TimeSincePrevious

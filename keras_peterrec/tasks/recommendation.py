@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.integers import distinct_pairs
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.item_regression import EXACT_UP_TO, item_regression
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers, last_items
 from keras_peterrec.linear.linear_fitting import best_item_regression, best_weight
-from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores, Rows
+from keras_peterrec.linear.linear_part import LinearPart, LinearScores, Rows
 from keras_peterrec.linear.sparse_regression import Pairs
 from keras_peterrec.log.event_split import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.events import Events

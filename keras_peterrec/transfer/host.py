@@ -19,7 +19,7 @@ from keras_peterrec.files.weights_file import (
 )
 from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.layers.item_scores import item_scores
-from keras_peterrec.linear.linear_part import EVENTS
+from keras_peterrec.linear.bag import EVENTS
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, EachTimes, Histories, HistoryForms

@@ -6,10 +6,11 @@ import pytest
 import scipy.sparse
 from linear_samples import OUTPUTS
 
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.item_regression import ItemRegression
 from keras_peterrec.linear.label_regression import LabelRegression
-from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows
+from keras_peterrec.linear.linear_part import LinearPart, Rows
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.field_kinds import VALUE_STEPS, Categories, Numbers, TimeUntilNext

@@ -6,8 +6,9 @@ from linear_samples import ITEMS, matrices, random_rows
 from sklearn import linear_model
 
 from keras_peterrec.linear import label_regression
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.linear.label_regression import LabelRegression, best_label_regression
-from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable
 
 

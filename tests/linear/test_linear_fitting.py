@@ -12,9 +12,10 @@ from sklearn import linear_model
 
 from keras_peterrec.linear import item_regression as fitting
 from keras_peterrec.linear import linear_fitting
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.linear.item_regression import ItemRegression, item_regression
 from keras_peterrec.linear.linear_fitting import best_ease, best_item_regression, best_weight
-from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores, Rows
+from keras_peterrec.linear.linear_part import LinearPart, LinearScores, Rows
 
 
 @settings(max_examples=30, deadline=None)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_samples import random_part, scores_of
 
-from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.bag import Bag
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable
 
 ITEMS, OUTPUTS = 9, 5

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from keras_peterrec.linear import item_regression as fitting
 from keras_peterrec.linear import sparse_regression
+from keras_peterrec.linear.bag import EVENTS as LONGEST
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.linear.item_regression import ItemRegression, item_regression
 from keras_peterrec.linear.linear_fitting import best_penalty
-from keras_peterrec.linear.linear_part import EVENTS as LONGEST
-from keras_peterrec.linear.linear_part import Bag, Rows
+from keras_peterrec.linear.linear_part import Rows
 from keras_peterrec.linear.sparse_regression import EVENTS, SparseRegression
 
 ITEMS, OUTPUTS = 10, 7

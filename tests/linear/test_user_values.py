@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from linear_samples import ITEMS, OUTPUTS, matrices, random_part, random_rows, scores_of
 
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.linear.item_regression import ItemRegression
 from keras_peterrec.linear.label_regression import LabelRegression
-from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.linear.sparse_regression import SparseRegression
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_peterrec.linear import item_regression
-from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.log.event_split import VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.network.convolution import ConvolutionNetwork

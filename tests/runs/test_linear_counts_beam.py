@@ -13,7 +13,7 @@ from prepared_samples import prepared, sample_columns
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear import item_regression, sparse_regression
-from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.runs import host_linear, pretrain, pretraining_log
 from keras_peterrec.runs.host_linear import sparse_regression_of

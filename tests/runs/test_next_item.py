@@ -5,7 +5,8 @@ import numpy_reference as reference
 import pytest
 import scipy.sparse
 
-from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.bag import Bag
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.read_log import read_log

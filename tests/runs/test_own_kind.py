@@ -7,8 +7,8 @@ from keras import ops
 
 from keras_peterrec import task_kinds
 from keras_peterrec.experiments.tables import summarise
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.linear.label_regression import LabelRegression
-from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.log.event_split import TRAIN
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.task_examples import label_examples

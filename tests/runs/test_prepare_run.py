@@ -15,7 +15,7 @@ from slow_cases import slow
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.linear import item_regression
-from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.log.event_split import VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels

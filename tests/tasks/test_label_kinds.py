@@ -7,7 +7,8 @@ import pytest
 from sklearn import metrics as sklearn
 
 from keras_peterrec.errors import InputError, Misfit
-from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
+from keras_peterrec.linear.bag import Bag
+from keras_peterrec.linear.linear_part import LinearPart, LinearScores
 from keras_peterrec.log.event_split import PARTS, TEST, TRAIN, VALIDATION
 from keras_peterrec.log.labels import Labels
 from keras_peterrec.log.user_splits import split_users

@@ -6,7 +6,8 @@ import numpy as np
 import numpy_reference as reference
 import pytest
 
-from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
+from keras_peterrec.linear.bag import Bag
+from keras_peterrec.linear.linear_part import LinearPart, LinearScores
 from keras_peterrec.log.event_split import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.read_log import read_log

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.bag import Bag
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.event_split import TEST, TRAIN
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.seen_items import are_seen

@@ -13,7 +13,7 @@ from slow_cases import slow
 from task_samples import KINDS, make_host, make_task, scores
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.linear.bag import Bag
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.training import compiled_step
 from keras_peterrec.training.compiled_step import Weights

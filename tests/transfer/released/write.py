@@ -15,7 +15,8 @@ import numpy as np
 import scipy.sparse
 
 import keras_peterrec as kp
-from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.bag import Bag
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.field_kinds import Categories, Numbers, TimeUntilNext
 from keras_peterrec.log.preprocessing import known_items
