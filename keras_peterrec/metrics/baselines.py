@@ -72,8 +72,9 @@ def own_items_ranks(
 ) -> np.ndarray:
     """The ranks by the baseline "items of the history".
 
-    First come these, the most frequent one first and of equally frequent ones the latest. All
-    others follow by their counts; ties are against the target.
+    First come these, the most frequent one first; of equally frequent ones the one that training
+    has most often, and then the latest. All others follow by their counts; ties are against the
+    target.
 
     Args:
         items: int array of numbers in `[-1, V)`; -1 is an item that nobody ranks.
@@ -99,7 +100,8 @@ def own_items_ranks(
     owner = own // size
     of_owner = np.bincount(owner, minlength=len(targets))
     place = np.empty(len(own), "int64")
-    place[np.lexsort((-last, -frequency, owner))] = counted_up(of_owner)
+    popular = counts[own % size]
+    place[np.lexsort((-last, -popular, -frequency, owner))] = counted_up(of_owner)
     asked = np.arange(len(targets)) * size + targets
     at = np.searchsorted(own, asked)
     among_own = (targets >= 0) & (np.append(own, -1)[at] == asked)

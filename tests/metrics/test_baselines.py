@@ -34,7 +34,8 @@ def test_own_items_come_first_by_frequency_and_then_what_is_popular(seed):
         history = items[offsets[user] : offsets[user + 1]].tolist()
         own = {item for item in history if item >= 0}
         last = {item: place for place, item in enumerate(history)}
-        order = sorted(own, key=lambda item: (-history.count(item), -last[item]))
+        by = lambda item: (-history.count(item), -counts[item], -last[item])
+        order = sorted(own, key=by)
         others = [item for item in range(size) if item not in own]
         if target in own:
             assert ranks[user] == 1 + order.index(target)
