@@ -129,7 +129,7 @@ class NextItemEvaluation:
         users = np.ones((len(self), 1), "float32")
         return self._metrics(users, popularity_table(counts), both=True, ranks_of=ranks_of)
 
-    def measure_linear(self, linear: LinearPart, both: bool = False) -> dict:
+    def measure_linear(self, linear: LinearPart, both: bool = False) -> Measured:
         """Metrics of a LinearPart alone."""
         nothing = np.zeros((len(self), 1), "float32"), np.zeros((linear.outputs, 1), "float32")
         return self._metrics(*nothing, both, self.scores(linear))

@@ -5,7 +5,15 @@ from typing import Self
 
 from keras_peterrec.errors import check_count
 from keras_peterrec.network.registry import check_network, network_names
-from keras_peterrec.network.sizes import AUTO, CHANNELS, channels_of
+from keras_peterrec.network.sizes import (
+    AUTO,
+    CHANNELS,
+    DROPOUT,
+    SPARSE_BELOW,
+    SPARSE_DROPOUT,
+    channels_of,
+    dropout_for,
+)
 from keras_peterrec.settings.base import Settings, device_count, rate, setting
 
 
@@ -34,7 +42,12 @@ class NetworkSettings(Settings):
         check=check_network,
     )
     max_length: int = setting(100, "events of a history that it reads", check=check_count)
-    dropout: float = setting(0.3, "on embeddings and branches", check=rate)
+    dropout: float | None = setting(
+        None,
+        f"on embeddings and branches (default: {SPARSE_DROPOUT:g} where the log has fewer than "
+        f"{SPARSE_BELOW} events for each item, else {DROPOUT:g})",
+        check=rate,
+    )
     unknown_rate: float = setting(
         0.1, "share of the inputs that are replaced by the unknown item, causal only", check=rate
     )
@@ -45,9 +58,10 @@ class NetworkSettings(Settings):
             self.leave_out("with `hidden_dim`, which says it", "size")
 
     def sized(self, events: int, items: int) -> Self:
-        """These settings with the channels that suit a log of this size, if they say none."""
+        """These settings with channels and dropout that suit a log of this size, where unsaid."""
         channels = self.hidden_dim or channels_of(self.size, events, items)
-        return self.replace(size=AUTO, hidden_dim=channels)
+        dropout = dropout_for(events, items) if self.dropout is None else self.dropout
+        return self.replace(size=AUTO, hidden_dim=channels, dropout=dropout)
 
 
 @dataclass(frozen=True, kw_only=True)

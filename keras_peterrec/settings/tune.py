@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.network.registry import usual_blocks
-from keras_peterrec.network.sizes import BASE, CHANNELS
+from keras_peterrec.network.sizes import BASE, CHANNELS, DROPOUT
 from keras_peterrec.settings.base import Settings, checked_value, positive_number, setting, type_of
 from keras_peterrec.settings.parser import meant
 from keras_peterrec.settings.pretrain import PretrainSettings, RefreshSettings
@@ -202,9 +202,9 @@ class TunePretrainSettings(TuningSettings, PretrainSettings):
         "unknown_rate=0..0.3",
     )
 
-    # The search learns from what trials have, and which size suits the log no trial says: so it
-    # begins with the channels of one.
-    unsaid: ClassVar[dict[str, Any]] = {"hidden_dim": CHANNELS[BASE]}
+    # The search learns from what trials have, and what suits the log no trial says: so it begins
+    # with this.
+    unsaid: ClassVar[dict[str, Any]] = {"hidden_dim": CHANNELS[BASE], "dropout": DROPOUT}
 
     def given(self, name: str) -> Any:
         if name == "blocks" and self.blocks is None:
@@ -213,8 +213,9 @@ class TunePretrainSettings(TuningSettings, PretrainSettings):
 
     def arguments(self, **changes: Any) -> dict[str, Any]:
         arguments = super().arguments(**changes)
-        if any(searched.name == "hidden_dim" for searched in self.space()):
-            arguments["hidden_dim"] = arguments["hidden_dim"] or self.given("hidden_dim")
+        for name in self.unsaid:
+            if arguments[name] is None and any(searched.name == name for searched in self.space()):
+                arguments[name] = self.given(name)
         return arguments
 
     def _matters(self, name):

@@ -39,6 +39,7 @@ def epoch(configuration):
     taken = {name: configuration[name] for name in ("hidden_dim", "blocks", "max_length", "seed")}
     # The network that the reference trains too.
     settings = PretrainSettings(configuration["log"], "", network="convolution", **taken)
+    settings = settings.sized(0, 0)
     log = load_log(settings.log)
     sequences, vocabulary, _ = encode_log(log)
     with seeded(settings.seed):

@@ -11,6 +11,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.experiments import tune
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.network.sizes import DROPOUT
 from keras_peterrec.report.kept_rows import RUN, VALIDATION_USERS, read_test_users
 from keras_peterrec.settings.tune import Searched, TunePretrainSettings
 from keras_peterrec.transfer.host import Host
@@ -30,6 +31,7 @@ class Command:
         self.noise, self.stops_at, self.tried = noise, stops_at, []
 
     def __call__(self, out, hidden_dim, dropout, **others):
+        dropout = DROPOUT if dropout is None else dropout
         self.tried.append((hidden_dim, dropout))
         if len(self.tried) == self.stops_at:
             raise KeyboardInterrupt

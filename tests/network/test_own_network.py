@@ -132,7 +132,7 @@ def test_what_a_network_does_not_have_is_refused():
 
 def made(network, blocks=2):
     settings = PretrainSettings("log.csv", "out", network=network, hidden_dim=8, blocks=blocks)
-    return new_pretrainer(settings, 20).backbone
+    return new_pretrainer(settings.sized(0, 0), 20).backbone
 
 
 def test_a_network_has_options_of_its_own():

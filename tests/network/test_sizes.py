@@ -3,7 +3,7 @@
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.network.sizes import LARGE_FROM, LARGE_FROM_EACH
+from keras_peterrec.network.sizes import DROPOUT, LARGE_FROM, LARGE_FROM_EACH, SPARSE_DROPOUT
 from keras_peterrec.settings.pretrain import PretrainSettings
 
 
@@ -22,6 +22,23 @@ def test_settings_say_their_channels_or_get_those_that_suit_the_log(given, log, 
     settings = PretrainSettings("log.csv", "out", **given).sized(*log)
     assert settings.hidden_dim == channels
     assert settings.sized(10 * LARGE_FROM, 10) == settings  # once said, it stays
+
+
+@pytest.mark.parametrize(
+    ("given", "log", "dropout"),
+    [
+        ({}, (100_000, 5_000), DROPOUT),
+        ({}, (99_999, 5_000), SPARSE_DROPOUT),
+        ({"dropout": 0.0}, (99_999, 5_000), 0.0),
+        ({"dropout": 0.1, "hidden_dim": 24}, (100_000, 10), 0.1),
+    ],
+)
+def test_where_items_are_seldom_seen_more_is_hidden_unless_settings_say_how_much(
+    given, log, dropout
+):
+    settings = PretrainSettings("log.csv", "out", **given).sized(*log)
+    assert settings.dropout == dropout
+    assert settings.sized(10**9, 10) == settings
 
 
 def test_two_answers_are_refused():

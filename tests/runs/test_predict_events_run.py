@@ -87,7 +87,7 @@ def test_training_asks_for_nothing_else(tmp_path, objective):
     read = PretrainingLog.of(asked, 1)
     widths = {name: HOST[name] for name in ("hidden_dim", "blocks", "max_length", "batch_size")}
     settings = PretrainSettings(log, tmp_path, objective=objective, **widths)
-    pretrainer = new_pretrainer(settings, len(read.vocabulary))
+    pretrainer = new_pretrainer(settings.sized(0, 0), len(read.vocabulary))
     seen = set()
     for _, targets, weights in training_batches(pretrainer, read, settings).take(6):
         targets = np.asarray(targets)[np.asarray(weights) > 0]

@@ -263,6 +263,7 @@ def test_later_items_are_asked_for_unless_the_rate_is_zero():
     ahead = {}
     for given in ({}, {"later_rate": 0.0}):
         settings = PretrainSettings(log, "unused", unknown_rate=0.0, hidden_dim=8, **given)
+        settings = settings.sized(0, 0)
         read = PretrainingLog.of(log, 1)
         place = np.array([0] * FIRST_ITEM + [int(item) for item in read.vocabulary.items])
         batches = training_batches(new_pretrainer(settings, len(read.vocabulary)), read, settings)
