@@ -12,7 +12,7 @@ from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.splits import AskedEvents
 from keras_peterrec.log.vocabulary import FIRST_ITEM
-from keras_peterrec.network.sizes import AUTO, DROPOUT, size_for
+from keras_peterrec.network.sizes import AUTO, DROPOUT, SPARSE_BELOW, size_for
 from keras_peterrec.runs.host_life import HostLife, new_pretrainer, origin
 from keras_peterrec.runs.host_linear import keeps_seen, say_if_nothing_is_counted
 from keras_peterrec.runs.life import live
@@ -102,10 +102,12 @@ class NewHost(HostLife):
                 events, items = _size_of(self.log)
                 size = size_for(events, items)
                 why += f": as suits {events:,} training events of {items:,} items, {size}"
-            what = f"{self.how.hidden_dim} channels"
-            if self.settings.dropout is None and self.how.dropout != DROPOUT:
-                what += f" and dropout of {self.how.dropout:g}"
-            progress.line(f"a network of {what} ({why})")
+            progress.line(f"a network of {self.how.hidden_dim} channels ({why})")
+        if self.settings.dropout is None and self.how.dropout != DROPOUT:
+            progress.line(
+                f"dropout of {self.how.dropout:g} (--dropout): as suits fewer than {SPARSE_BELOW} "
+                "training events for each item"
+            )
         if (asked := self.log.sequences.asked) is not None:
             progress.line(
                 f"{asked.sum():,} of {len(asked):,} events are trained and measured on as what "

@@ -77,6 +77,16 @@ def test_the_size_is_what_suits_the_log_or_is_asked_for(
     assert result["hidden_dim"] == Host.load(tmp_path / "host").backbone.hidden_dim == channels
 
 
+@pytest.mark.parametrize("given", [{}, {"dropout": 0.2}])
+def test_dropout_is_what_suits_the_log_or_is_asked_for(given, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("keras_peterrec.network.sizes.SPARSE_BELOW", 10_000)
+    quick = {"hidden_dim": 4, "blocks": 1, "max_length": 20, "epochs": 1, "linear": False}
+    result = pretrain("simulated/source", tmp_path / "host", baselines=False, **quick, **given)
+    rate = given.get("dropout", 0.5)
+    assert result["dropout"] == Host.load(tmp_path / "host").backbone.dropout == rate
+    assert ("dropout of 0.5 (--dropout)" in capsys.readouterr().err) == (not given)
+
+
 def test_tensorboard_shows_scalars_and_the_graph(host_folder):
     tags = {}
     for part in ("train", "validation"):
