@@ -119,24 +119,33 @@ def _after_the_fit(part, quality, shares, same):
     A sparse regression is fitted to short bags, and may read more than that. What somebody buys
     every few weeks, among hundreds of other things, stands further back.
     """
+    gains = quality(part)
     if part.is_sparse and part.bag.events < EVENTS:
-        part = _best_of(part, [part.looking_back(EVENTS)], quality)
+        part, gains = _best_of(part, gains, [part.looking_back(EVENTS)], quality)
     if same is not None and np.any(same >= 0):
-        part = _best_of(part, (part.copying(amount, same) for amount in COPIES), quality)
+        copying = (part.copying(amount, same) for amount in COPIES)
+        part, gains = _best_of(part, gains, copying, quality)
     popular = (part.with_popularity(amount, shares) for amount in POPULARITIES)
-    return _best_of(part, popular, quality)
+    return _best_of(part, gains, popular, quality)[0]
 
 
-def _best_of(part, others, quality):
+def _best_of(part, gains, others, quality):
     """The best of some that are better than a linear part by more than chance, or that part.
 
     All are tried: a first step up may be too small to tell from chance.
+
+    Args:
+        gains: float array. The quality of the part.
+
+    Returns:
+        The best and its quality.
     """
-    gains, best, most = quality(part), part, 0.0
+    best, most = (part, gains), 0.0
     for other in others:
-        more = quality(other) - gains
+        found = quality(other)
+        more = found - gains
         if more.mean() > max(most, NOISE * more.std() / np.sqrt(len(more))):
-            best, most = other, more.mean()
+            best, most = (other, found), more.mean()
     return best
 
 

@@ -142,18 +142,20 @@ class NextItemEvaluation:
         if not linear.is_sparse:
             return self.measure_linear(linear).rows[name]
         bags, ranks = self.scores(linear).bags, np.empty(len(self), "int64")
+        by_bias = linear.bias, np.sort(linear.bias)
         for start in range(0, len(self), SPARSE_ROWS):
             stop = min(start + SPARSE_ROWS, len(self))
             found = bags[start:stop] @ linear.table
-            ranks[start:stop] = self._sparse_ranks(found, linear.bias, start, stop)
+            ranks[start:stop] = self._sparse_ranks(found, *by_bias, start, stop)
         return ranking_gains(ranks)[name]
 
-    def _sparse_ranks(self, found, bias, start, stop):
+    def _sparse_ranks(self, found, bias, rising, start, stop):
         """The ranks of some events; `MISSED` where the target's score is not above 0.
 
         Args:
             found: sparse matrix `[stop - start, Y]`. Scores, and `bias` of each item beside them:
                 so all items are counted by the bias first, and those found once more by the sum.
+            rising: float array `[Y]`. The bias, sorted.
         """
         found, targets = found.tocsr(), self.targets[start:stop]
         rows, items = np.arange(stop - start), np.maximum(targets, 0)
@@ -170,7 +172,7 @@ class NextItemEvaluation:
         owners = np.repeat(rows, np.diff(found.indptr))
         by_bias = bias[found.indices]
         more = (found.data + by_bias >= own[owners]).astype("int64") - (by_bias >= own[owners])
-        above = len(bias) - np.searchsorted(np.sort(bias), own)  # the target itself as well
+        above = len(bias) - np.searchsorted(rising, own)  # the target itself as well
         above = above + np.bincount(owners, more, minlength=len(rows)).astype("int64")
         return np.where(own > 0, above, MISSED)
 
