@@ -321,9 +321,7 @@ def _train(
     """Trains to the best validation metric or, given a `path`, that way again.
 
     The network alone is validated, since tasks build on it. (Where a linear part answers well by
-    itself, their sum stops gaining long before the network has learned what tasks need.) The linear
-    part copies items that are viewed again, so with it the network need not: it is then watched
-    on new items.
+    itself, their sum stops gaining long before the network has learned what tasks need.)
     """
     with progress.stage("laying out the events of an epoch", brief=True):
         batches = training_batches(pretrainer, log, settings)
@@ -331,7 +329,7 @@ def _train(
         log.sequences,
         settings.max_length,
         VALIDATION,
-        log.keep_seen and not settings.linear,
+        log.keep_seen,
         log.most_validated,
         None if examples is None else examples.vocabulary,
         log.counts,
