@@ -37,11 +37,15 @@ PASS_CUTS = 512
 
 @dataclass(frozen=True)
 class Parts:
-    """What is trained, on which batches, and whose graph TensorBoard shows; see `fit`."""
+    """What is trained, on which batches, and whose graph TensorBoard shows; see `fit`.
+
+    An epoch reads about `epoch_rows` rows, whether these are a pass over all of them or not.
+    """
 
     model: keras.Model
     batches: tf.data.Dataset
     forward: Callable
+    epoch_rows: int
 
 
 def choose_head_batch_size(model: TaskModel, rows: int, asked: int | None) -> int:
@@ -108,7 +112,7 @@ def by_rows(
         steps,
         train.told,
     )
-    return Parts(model, batches, model.user_states)
+    return Parts(model, batches, model.user_states, steps * batch_size)
 
 
 def in_passes(
@@ -135,7 +139,7 @@ def in_passes(
     batches = plan.training(data.source.rows, train.answers, *asked, train.told)
     with devices.scope():
         passes = UserPasses(model, plan.at_ends)
-    return Parts(passes, batches, forward)
+    return Parts(passes, batches, forward, steps * batch_size)
 
 
 def on_states(model: TaskModel, data: TaskData, batch_size: int, seed: int) -> Parts:
@@ -148,4 +152,4 @@ def on_states(model: TaskModel, data: TaskData, batch_size: int, seed: int) -> P
     states, train = data.states(model, TRAIN), data.splits[TRAIN]
     batches = state_batches(states, train.answers, batch_size, seed, told=train.told)
     with Devices.of(model).scope():
-        return Parts(head_model(model), batches, model.user_states)
+        return Parts(head_model(model), batches, model.user_states, len(train))
