@@ -13,6 +13,7 @@ from keras_peterrec.runs import task_parts, task_training
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.task_training import TaskRun
 from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import LEARNING_RATES
 from keras_peterrec.transfer.task import Task
@@ -53,6 +54,20 @@ def test_where_nothing_is_gained_a_head_is_saved(method, judged, host_folder, tm
     heads = read_history(out / "head")["val_log_loss"]
     # The start, the shares of the classes, counts as an epoch, which is not in the history.
     assert result["metrics"]["validation"]["log_loss"] <= min(heads) + 1e-4
+
+
+@pytest.mark.parametrize("sure_rows, epochs, why", [(100, 10, "patience"), (10, 2, "start")])
+def test_only_long_epochs_give_up_soon(sure_rows, epochs, why, host_folder, tmp_path, monkeypatch):
+    """A task of many users has epochs of a part of them, which are too short to tell."""
+    monkeypatch.setattr(task_training, "SURE_ROWS", sure_rows)
+    for module in (task_training, task_parts):
+        monkeypatch.setattr(module, "FEW_ROWS", 1)
+    monkeypatch.setattr(task_parts, "EPOCH_ROWS", 32)
+    monkeypatch.setattr(task_parts, "EPOCH_STEPS", 2)
+    monkeypatch.setattr(TaskData, "measure_sum", lambda *_: {"log_loss": 1.0})
+    given = {**GENDER, **STILL, **QUICK, "epochs": 30, "patch": "bias", "linear": False}
+    result = transfer(host_folder, SOURCE, tmp_path / "gender", **given | {"train_fraction": 1.0})
+    assert (result["epochs"], result["stopped"]) == (epochs, why)
 
 
 def test_what_pays_is_kept(host_folder, judged, tmp_path, monkeypatch):
