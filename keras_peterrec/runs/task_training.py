@@ -286,7 +286,8 @@ def train_head(
         states = None if path is not None else run.data.states(run.model, VALIDATION)
     rate = (run.settings.learning_rate if alone else None) or LEARNING_RATES[HEAD]
     starts = run.data.starts_trained or run.settings.start is not None
-    recipe = run.recipe(rate, 1 if count >= SURE_ROWS else 3, 2, starts, path)
+    is_sure = parts.epoch_rows >= SURE_ROWS
+    recipe = run.recipe(rate, 1 if is_sure else 3, 2, starts, path)
     users = lambda: run.data.with_told(run.model, states, VALIDATION)
     measure = lambda: run.data.measure_sum(users(), run.model.head)
     return run.fit(stage, parts, measure, recipe, folder)
@@ -306,7 +307,8 @@ def train_rest(
     batch_size = choose_batch_size(run.model, data, settings)
     parts = choose_parts(run.model, run.rows, settings, batch_size)
     is_sure = parts.epoch_rows >= SURE_ROWS
-    patience = PATIENCE if is_sure else PATIENCE_OF_MANY if count >= SURE_ROWS else PATIENCE_OF_FEW
+    short = PATIENCE_OF_MANY if count >= SURE_ROWS else PATIENCE_OF_FEW
+    patience = PATIENCE if is_sure else short
     starts = head is not None or data.starts_trained or settings.start is not None
     gives_up = GIVES_UP if head is not None and is_sure else None
     rate = settings.learning_rate or LEARNING_RATES[settings.method]
