@@ -12,6 +12,7 @@ TensorFlow, in a SavedModel and out of it.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -24,6 +25,21 @@ from keras_peterrec.log.vocabulary import UNK
 _AFTER_ITEM = "[@;].*"
 
 
+class ReadHistories(NamedTuple):
+    """What an EventReader makes of histories.
+
+    Args:
+        items: ragged string tensor `[B, (n)]`. The items of all events, as they are written.
+        ids: ragged int64 tensor `[B, (n)]`. Their ids, UNK for unknown ones.
+        rows: ragged int64 tensor. What the network reads: `ids` or, where it has fields, the rows
+            of the known events, `[B, (n), 1 + F + V]`.
+    """
+
+    items: tf.RaggedTensor
+    ids: tf.RaggedTensor
+    rows: tf.RaggedTensor
+
+
 class EventReader(tf.Module):
     """Reads histories, texts, as a network takes them.
 
@@ -33,7 +49,7 @@ class EventReader(tf.Module):
 
     >>> vocabulary = Vocabulary(["x", "y"])
     >>> read = EventReader(vocabulary.lookup_table(), EventFields([TimeUntilNext()]))
-    >>> ids, rows = read(tf.constant(["x y@900000000 ? @900000060"]))
+    >>> _, ids, rows = read(tf.constant(["x y@900000000 ? @900000060"]))
     >>> ids.to_list(), rows.to_list()
     ([[4, 5, 1]], [[[4, 0], [5, 13]]])
     """
@@ -43,17 +59,12 @@ class EventReader(tf.Module):
         self.ids, self._fields, self._with_values = ids, tuple(fields), fields.with_values
         self.tables = _tables(self._fields)
 
-    def __call__(self, history: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-        """Reads a string tensor `[B]`.
-
-        Returns:
-            The ids of all events, unknown ones included, ragged int64 `[B, (n)]`. And what the
-            network reads: the same or, where it has fields, the rows of the known events, ragged
-            int64 `[B, (n), 1 + F + V]`.
-        """
+    def __call__(self, history: tf.Tensor) -> ReadHistories:
+        """Reads a string tensor `[B]`."""
         if not self._fields:
-            events = split_history(history, self.ids)
-            return events, events
+            items = split_items(history)
+            ids = items.with_values(self.ids.lookup(items.values))
+            return ReadHistories(items, ids, ids)
         words = tf.strings.split(history)
         items, times, parts = _read_words(words.values)
         ids = words.with_values(self.ids.lookup(items))
@@ -66,7 +77,9 @@ class EventReader(tf.Module):
         numbers = _read(self._fields, told, self.tables, tf.int64)
         values = [field.read_values(told) for field in self._with_values]
         rows = keep_some(ids, kept).with_values(tf.stack([known, *numbers, *values], axis=1))
-        return keep_some(ids, is_event), keep_some(rows, tf.boolean_mask(is_known, kept))
+        rows = keep_some(rows, tf.boolean_mask(is_known, kept))
+        items = words.with_values(items)
+        return ReadHistories(keep_some(items, is_event), keep_some(ids, is_event), rows)
 
 
 class UserReader(tf.Module):
@@ -102,17 +115,8 @@ class UserReader(tf.Module):
         )
 
 
-def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:
-    """The ids of the items in texts `[B]`, whatever is told beside: ragged int64 `[B, (n)]`.
-
-    The table is from an item, as `written` writes it, to its id.
-    """
-    items = split_items(history)
-    return items.with_values(table.lookup(items.values))
-
-
 def split_items(history: tf.Tensor) -> tf.RaggedTensor:
-    """The items of each text, ragged string tensor `[B, (n)]`; see `split_history`."""
+    """The items in texts `[B]`, whatever is told beside: ragged string tensor `[B, (n)]`."""
     # Once for each text: for each word it would take as long as all the rest of reading ids.
     return tf.strings.split(tf.strings.regex_replace(history, r"[@;][^\s\v]*", ""))
 

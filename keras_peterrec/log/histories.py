@@ -150,7 +150,7 @@ class Histories:
             read = EventReader(self._written(vocabulary).table, fields)
             # A text that UTF-8 cannot write is in no vocabulary.
             texts = [text.encode("utf-8", "replace") for text in self.texts(fields=fields)]
-            ids, rows = read(tf.constant(texts, tf.string, shape=[len(texts)]))
+            _, ids, rows = read(tf.constant(texts, tf.string, shape=[len(texts)]))
             width = int(tf.reduce_max(ids.row_lengths())) if texts else 0
         width = max(1, width if length is None else min(width, length))
         counts = {name: count.numpy() for name, count in event_counts(ids).items()}

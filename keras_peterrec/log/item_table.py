@@ -5,7 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_peterrec.files.atomic_write import write_text
-from keras_peterrec.log.event_text import split_history
+from keras_peterrec.log.event_text import split_items
 from keras_peterrec.log.id_text import written
 
 # They fill an answer when fewer than `k` unseen items are left. The score is not minus infinity,
@@ -28,8 +28,8 @@ class ItemTable(tf.Module):
     Example:
 
     >>> table = ItemTable(Vocabulary(["a", "b"]), "vocabulary.txt")
-    >>> scores, history = tf.constant([[0.9, 0.1]]), tf.constant(["a"])
-    >>> table.best(scores, history, k=1)["items"].numpy()
+    >>> scores, seen = tf.constant([[0.9, 0.1]]), tf.ragged.constant([["a"]])
+    >>> table.best(scores, seen, k=1)["items"].numpy()
     array([[b'b']], dtype=object)
     """
 
@@ -47,11 +47,6 @@ class ItemTable(tf.Module):
         self.size = len(vocabulary.items)
         self.ids = vocabulary.lookup_table(path)
         self.items = lines_table(answered)
-        # An answer may need it four times. A `tf.function` that is no attribute: SavedModels would
-        # have it as one of their functions.
-        spec = tf.TensorSpec([None], tf.string)
-        traced = tf.function(self._find_cells, input_signature=[spec], autograph=False)
-        self._cells = lambda text: traced(text)
 
     def add_titles(self, titles):
         """Lets answers give the items' titles as well; items without one get `""`."""
@@ -65,38 +60,39 @@ class ItemTable(tf.Module):
         """Leaves what a table of `hidden_items` lists out of all answers; ignores unknown items."""
         self.hidden = hidden
 
-    def selected(self, scores, k, keeps, history, allow, deny, own_k, keep_seen):
+    def selected(self, scores, k, keeps, seen, allow, deny, own_k, keep_seen):
         """The best items that a request allows, as a dict; see `best`.
 
         Args:
             scores: float32 tensor `[B, V]`, one score for each item in the order of the ids.
             k: int. Places of an answer, at most V.
             keeps: bool. Whether the items of the history stay where a request does not say it.
-            history: string tensor `[B]`, ids separated by white space, as in the next two.
-            allow: string tensor `[B]`. Only these items; all where it is empty.
-            deny: string tensor `[B]`. None of these items.
+            seen: ragged string tensor `[B, (n)]`. The items of the history.
+            allow: string tensor `[B]`, ids separated by white space. Only these items; all where it
+                is empty.
+            deny: string tensor `[B]`, as `allow`. None of these items.
             own_k: int32 tensor `[B]`. Items of each row, at most `k`; 0 for `k`.
             keep_seen: int32 tensor `[B]`. 0 leaves out the items of the history, 1 keeps them, -1
                 does as `keeps` says.
         """
         # Also where no word is an item of this table: nothing is allowed then.
         limited = tf.strings.split(allow).row_lengths() > 0
-        allowed = self._cells(allow)
+        allowed = self._cells(split_items(allow))
         values = tf.gather_nd(scores, allowed)
         scores = tf.where(limited[:, tf.newaxis], NO_SCORE, scores)
         scores = tf.tensor_scatter_nd_update(scores, allowed, values)
-        seen = self._cells(history)
+        cells = self._cells(seen)
         keep = tf.where(keep_seen < 0, int(keeps), keep_seen)
-        seen = tf.boolean_mask(seen, tf.gather(keep, seen[:, 0]) == 0)
+        cells = tf.boolean_mask(cells, tf.gather(keep, cells[:, 0]) == 0)
+        denied = self._cells(split_items(deny))
         places = tf.range(min(k, self.size))[tf.newaxis]
         inside = (places < own_k[:, tf.newaxis]) | (own_k[:, tf.newaxis] <= 0)
-        return self._best(_without(_without(scores, seen), self._cells(deny)), k, inside)
+        return self._best(_without(_without(scores, cells), denied), k, inside)
 
-    def best(self, scores, history, k, keep_seen=False):
-        """The best `k` items, at most V, without those of a history or with them.
+    def best(self, scores, seen, k, keep_seen=False):
+        """The best `k` items, at most V, without those seen or, with `keep_seen`, with them.
 
-        Scores are float32 `[B, V]`, in the order of the ids. All items of the history, strings
-        `[B]`, count as seen; with `keep_seen` they stay.
+        Scores are float32 `[B, V]`, in the order of the ids; `seen` is ragged strings `[B, (n)]`.
 
         Returns:
             dict of `items`, string `[B, k]`, and `scores`, float32 `[B, k]`, best first; with
@@ -104,14 +100,14 @@ class ItemTable(tf.Module):
             `""` with the lowest float32.
         """
         if not keep_seen:
-            scores = _without(scores, self._cells(history))
+            scores = _without(scores, self._cells(seen))
         return self._best(scores, k)
 
-    def _find_cells(self, text):
-        """Row and column in `[B, V]` of each item that texts name, `[n, 2]`."""
-        named = split_history(text, self.ids) - self.first_id  # [B, (n)]
-        cells = tf.stack([named.value_rowids(), named.flat_values], axis=1)
-        return tf.boolean_mask(cells, named.flat_values >= 0)
+    def _cells(self, items):
+        """Row and column in `[B, V]` of each item, of ragged items `[B, (n)]`: `[m, 2]`."""
+        columns = self.ids.lookup(items.values) - self.first_id
+        cells = tf.stack([items.value_rowids(), columns], axis=1)
+        return tf.boolean_mask(cells, columns >= 0)
 
     def _best(self, scores, k, inside=True):
         """The answer of the best `k` that may be shown; `inside` says which places may hold one."""

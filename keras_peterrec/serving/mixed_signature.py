@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.log.event_text import EventReader, UserReader, split_items
+from keras_peterrec.log.event_text import EventReader, UserReader
 from keras_peterrec.log.id_text import has_separator, written
 from keras_peterrec.log.item_table import NO_ITEM, NO_SCORE, ItemTable, are_among, listed
 from keras_peterrec.log.preprocessing import event_counts, left_pad
@@ -103,13 +103,13 @@ class MixedSignature:
     def _answer(self, history, task):
         place = tf.cast(self.tables["places"].lookup(task), tf.int32)
         places = tf.maximum(place, 0)
-        events, known = self._read(history)
-        rows_read = left_pad(known, self._history_length)
+        items, events, rows = self._read(history)
+        rows_read = left_pad(rows, self._history_length)
         told = self._mixed.told(places, lambda fields: self._read_user[id(fields)](history))
         inputs = {"history": rows_read, "place": places}
         inputs |= {} if told is None else {"told": told}
         users = tf.cast(self._mixed(inputs), tf.float32)
-        rows = users, places, self._seen(history, places)
+        rows = users, places, self._seen(items, places)
         if self._mixed.linear is not None:
             rows += (self._mixed.linear_scores(rows_read, places, told),)
         blocked = None
@@ -132,12 +132,11 @@ class MixedSignature:
             **event_counts(events),
         }
 
-    def _seen(self, history, place):
+    def _seen(self, items, place):
         """For each item of a history its row in the heads' table, ragged `[B, (n)]`; -1 if none."""
-        words = split_items(history)
-        whose = tf.strings.as_string(tf.gather(place, words.value_rowids()))
-        lines = tf.strings.join([whose, words.values], separator="\t")
-        return words.with_values(self.tables["rows"].lookup(lines))
+        whose = tf.strings.as_string(tf.gather(place, items.value_rowids()))
+        lines = tf.strings.join([whose, items.values], separator="\t")
+        return items.with_values(self.tables["rows"].lookup(lines))
 
     def _best(self, row, blocked):
         """The scores of a row's best labels and their rows in the heads' table, `[n]` each."""

@@ -119,7 +119,7 @@ class ServingModule(tf.Module):
         self.functions = _of_histories(host, source, tasks, answers, k, readers)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
-        self.functions[KNOWN] = concrete(lambda history: event_counts(traced(history)[0]), KNOWN)
+        self.functions[KNOWN] = concrete(lambda history: event_counts(traced(history).ids), KNOWN)
         self.functions[NEXT_ITEM + CLASSIFY] = _from_examples(
             self.functions[NEXT_ITEM],
             lambda answer: {"classes": answer["items"], "scores": answer["scores"]},
@@ -190,30 +190,29 @@ def _traced(reader):
 
 def _embed(host, reader):
     def embed(history):
-        _, rows = reader(history)
-        user = host.pretrainer.user_states(left_pad(rows, host.max_length))
+        user = host.pretrainer.user_states(left_pad(reader(history).rows, host.max_length))
         return {"embedding": tf.cast(user, tf.float32)}  # REST cannot write half precision
 
     return embed
 
 
 def _scores(scores_of, reader, length, read_user=None):
-    """A function from histories to their scores, and how many of their events are known."""
+    """A function from histories to their scores, their items and their counts of events."""
 
     def of_history(history):
-        ids, rows = reader(history)
+        items, ids, rows = reader(history)
         inputs = left_pad(rows, length)
         if read_user is not None:
             inputs = {"history": inputs, "told": read_user(history)}
-        return scores_of(inputs), event_counts(ids)
+        return scores_of(inputs), items, event_counts(ids)
 
     return of_history
 
 
 def _answered(scores_of, answer):
     def of_history(history):
-        scores, counts = scores_of(history)
-        answered = answer(scores, history)
+        scores, items, counts = scores_of(history)
+        answered = answer(scores, items)
         # REST writes a single output as a bare value: another one would change its form.
         return answered | counts if len(answered) > 1 else answered
 
@@ -222,8 +221,8 @@ def _answered(scores_of, answer):
 
 def _selected(scores_of, select):
     def of_request(history, allow, deny, k, keep_seen):
-        scores, counts = scores_of(history)
-        return select(scores, history, allow, deny, k, keep_seen) | counts
+        scores, items, counts = scores_of(history)
+        return select(scores, items, allow, deny, k, keep_seen) | counts
 
     return of_request
 

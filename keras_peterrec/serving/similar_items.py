@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.log.event_text import split_history
+from keras_peterrec.log.event_text import split_items
 from keras_peterrec.log.item_table import NO_SCORE, ItemTable
 from keras_peterrec.log.preprocessing import event_counts
 from keras_peterrec.serving.signature_names import SIMILAR
@@ -50,7 +50,8 @@ class SimilarItems:
         self.function = concrete(self._answer, SIMILAR)
 
     def _answer(self, items):
-        given = split_history(items, self._source.ids)
+        items = split_items(items)
+        given = items.with_values(self._source.ids.lookup(items.values))
         named = given - self._source.first_id
         in_table = named.flat_values >= 0
         ids, rows = (

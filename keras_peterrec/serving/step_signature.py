@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.log.event_text import UserReader
+from keras_peterrec.log.event_text import UserReader, split_items
 from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.serving.signature_names import STATE, STEP
 from keras_peterrec.serving.signatures import concrete
@@ -59,13 +59,13 @@ def step_signature(
     tag, shape = _tag(host, task), steps.state_shape
 
     def step(state_bytes, item, seen):
-        ids, known = read(item)
-        event = left_pad(known, 1, fixed=True)[:, 0]  # padding where there is none, or unknown
+        _, ids, rows = read(item)
+        event = left_pad(rows, 1, fixed=True)[:, 0]  # padding where there is none, or unknown
         state = tf.cast(_read(state_bytes, shape, tag), steps.start(0).dtype)
         told = None if read_user is None else read_user(item)
         state, scores = steps.step(state, event, told)
         written = _written(tf.cast(state, tf.float32), shape, tag)
-        return {**answer(scores, seen), **event_counts(ids), STATE: written}
+        return {**answer(scores, split_items(seen)), **event_counts(ids), STATE: written}
 
     return concrete(step, STEP)
 

@@ -269,13 +269,13 @@ class ExportedAnswers:
     """How a SavedModel turns a task's scores into its answer, in TensorFlow operations.
 
     Args:
-        answer: Callable of scores `[B, n]` and of the items seen, string `[B]`, that returns a dict
-            of outputs.
+        answer: Callable of scores `[B, n]` and of the items seen, ragged string `[B, (n)]`, that
+            returns a dict of outputs.
         examples: Callable of such a dict that returns the outputs of `:classify` or `:regress`.
         table: tf.Module with the lookup tables in use, or `None`.
-        select: Callable of scores and of the tensors `history`, `allow`, `deny`, `own_k` and
-            `keep_seen`, `[B]` each, that returns a dict of outputs, or `None` where nothing can be
-            selected; see `ItemTable.selected`. Defaults to `None`.
+        select: Callable of scores, of the items seen and of the tensors `allow`, `deny`, `own_k`
+            and `keep_seen`, `[B]` each, that returns a dict of outputs, or `None` where nothing can
+            be selected; see `ItemTable.selected`. Defaults to `None`.
     """
 
     answer: Any

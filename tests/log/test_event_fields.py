@@ -24,6 +24,7 @@ from keras_peterrec.log.field_kinds import (
     register_field_kind,
 )
 from keras_peterrec.log.histories import Histories
+from keras_peterrec.log.id_text import written
 from keras_peterrec.log.user_fields import UserTable, find_user_fields
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
 
@@ -116,10 +117,13 @@ def test_texts_tables_and_lists_are_read_alike(vocabulary, fields):
     known = log.encode(vocabulary, known_only=True)
     rows = fields.rows(known)
     read = EventReader(vocabulary.as_written.table, fields)
-    ids, told = read(tf.constant(list(fields.texts(log))))
+    items, ids, told = read(tf.constant(list(fields.texts(log))))
     np.testing.assert_array_equal(told.values, rows)
     np.testing.assert_array_equal(told.row_lengths(), known.lengths)
     np.testing.assert_array_equal(ids.row_lengths(), log.lengths)
+    assert [item.decode() for item in items.values.numpy()] == [
+        written(i) for i in log.item_ids[log.items]
+    ]
     padded, counts = Histories(columns).ids(vocabulary, None, fields)
     np.testing.assert_array_equal(padded[padded[..., 0] > 0], rows)
     np.testing.assert_array_equal(counts["events"], log.lengths)
@@ -133,7 +137,7 @@ def test_the_question_has_a_time():
     vocabulary, fields = Vocabulary(["x", "y"]), EventFields([TimeUntilNext()])
     read = EventReader(vocabulary.table, fields)
     texts = ["x@100 y@160 @160.5", "x@100 ? y@160", "@5", "", "x @9 y@100 @7 @101", "x@a y@1e2 z"]
-    ids, rows = read(tf.constant(texts))
+    _, ids, rows = read(tf.constant(texts))
     minute = 1 + int(np.searchsorted([1_000 * 2 ** (n / 2) for n in range(57)], 60_000))
     assert rows.to_list() == [
         [[4, minute], [5, 1]],
@@ -144,7 +148,7 @@ def test_the_question_has_a_time():
         [[4, 0], [5, 0]],
     ]
     assert ids.to_list() == [[4, 5], [4, 1, 5], [], [], [4, 5], [4, 5, 1]]
-    ids, rows = EventReader(vocabulary.table, EventFields())(tf.constant(texts))
+    _, ids, rows = EventReader(vocabulary.table, EventFields())(tf.constant(texts))
     assert rows.to_list() == ids.to_list()
     assert items_of("x@1;a=b y;c=@ @7 z%40") == ["x", "y", "z%40"]
 
@@ -165,7 +169,7 @@ def test_the_time_since_the_previous_event_is_that_until_the_next_one_there():
         "x y@5",
         "",
     ]
-    _, told = read(tf.constant(texts))
+    _, _, told = read(tf.constant(texts))
     expected = [[4, 0, 0], [5, 0, numbers[0]]]
     assert told.to_list() == [expected, [[4, 0, 0]], [[4, 0, 0]], [[4, 0, 0], [5, 0, 0]], []]
 
@@ -229,8 +233,8 @@ def test_a_kind_of_ones_own_is_a_class_and_a_line(vocabulary, monkeypatch):
     assert EventFields.from_config(fields.to_config()).fields == fields.fields
     rows = fields.rows(events)
     assert set(rows[:, 2]) == {0, 3, 7, 8}
-    _, told = EventReader(vocabulary.as_written.table, fields)(tf.constant(list(fields.texts(log))))
-    np.testing.assert_array_equal(told.values, rows)
+    read = EventReader(vocabulary.as_written.table, fields)
+    np.testing.assert_array_equal(read(tf.constant(list(fields.texts(log)))).rows.values, rows)
     table = UserTable({"kind": {"ann": "abc", "bob": "a"}})
     of_users = find_user_fields(table, ["ann", "bob"])
     read = UserReader(of_users)(tf.constant(of_users.texts(table, ["ann", "bob", "cy"])))
@@ -284,7 +288,7 @@ def test_a_share_of_the_fields_is_hidden():
 def test_an_item_named_like_a_field_tells_no_field():
     vocabulary, fields = Vocabulary(["p=1.5", "x"]), EventFields([Numbers("p", [1.0, 2.0], 1.5)])
     read = EventReader(vocabulary.table, fields)
-    _, rows = read(tf.constant(["p=1.5 p=1.5;p=9 x;p=9"]))
+    _, _, rows = read(tf.constant(["p=1.5 p=1.5;p=9 x;p=9"]))
     assert [row[1] for row in rows.to_list()[0]] == [0, 3, 3]
 
 
@@ -294,12 +298,12 @@ def test_odd_texts_harm_no_other_row():
         EventFields([TimeUntilNext(), Numbers("p", [1.0, 2.0], 1.5), Categories("k", ["a"])]),
     )
     good = "x@1;p=1.5;k=a y@2"
-    [expected] = read(tf.constant([good]))[1].to_list()
+    [expected] = read(tf.constant([good])).rows.to_list()
     odd = ["x@1e400 y@5", "x;p=1e999 y;p=-1e999", "x@@5 y@6", "x@5@6 y", "@", ";;", ";p=1 @ @@"]
     odd += ["x@" + "9" * 400, "x@0x10;p=nan;k", "x;p=;k=b;k=a;;", "é@5;k=ü x@-1", "\x00 x"]
     assert expected == [[4, 2, 2, 1, VALUE_STEPS], [5, 0, 0, 0, 0]]
     for text in odd:
-        ids, rows = read(tf.constant([good, text, good]))
+        _, ids, rows = read(tf.constant([good, text, good]))
         assert rows.to_list()[0] == rows.to_list()[2] == expected, text
         assert all(row[0] in (4, 5) and row[2] <= 3 for row in rows.to_list()[1]), text
         assert len(ids.to_list()[1]) == len(items_of(text.replace("\x00", "?"))), text

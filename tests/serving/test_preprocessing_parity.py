@@ -6,7 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.log.event_text import split_history
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.event_text import EventReader
 from keras_peterrec.log.item_table import ItemTable
 from keras_peterrec.log.preprocessing import left_pad
 from keras_peterrec.log.vocabulary import PAD, Vocabulary
@@ -33,7 +34,7 @@ def serve(vocabulary, tmp_path_factory):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def preprocess(history):
-        return left_pad(split_history(history, source.ids), MAX_LENGTH)
+        return left_pad(EventReader(source.ids, EventFields())(history).rows, MAX_LENGTH)
 
     return preprocess
 
