@@ -5,9 +5,15 @@
 
 RecTools is the library of eSASRec's authors; it pins other versions than this package, so it has an
 environment of its own. The settings are those that they publish for MovieLens-1M
-(`blondered/transformer_benchmark`, configs/paper/loo), but for the loss: all items in place of 256
-sampled ones for each position, which take 1.7 GB a batch. Training stops after ten epochs without a
-better NDCG@10 on the validation events, the same as ours.
+(`blondered/transformer_benchmark`, configs/paper/loo), with `--settings` those for another log, but
+for the loss: all items in place of 256 sampled ones for each position, which take 1.7 GB a batch.
+For Amazon's shops they publish
+
+    --settings '{"n_factors": 256, "session_max_len": 50, "n_blocks": 1, "dropout_rate": 0.2,
+                 "transformer_layers_kwargs": {"ff_factors_multiplier": 4}}'
+
+with a multiplier of 4 for beauty, 1 for toys and 2 for sports. Training stops after ten epochs
+without a better NDCG@10 on the validation events, the same as ours.
 
 `--run` is a finished run of `pretrain` with `--split last` on the same log.
 """
