@@ -4,6 +4,7 @@ MkDocs calls these functions; see `hooks` in mkdocs.yml.
 """
 
 import ast
+import configparser
 import html
 import os
 import posixpath
@@ -31,6 +32,21 @@ WITH_INHERITED = {"Events"}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
+def on_config(config):
+    """Every page links to the repository, if setup.cfg names it."""
+    if repository():
+        config.repo_url, config.repo_name = repository(), "Repository"
+    return config
+
+
+def repository():
+    """The repository's address, `Source` in setup.cfg's `project_urls`; empty while it has none."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    found = re.search(r"^Source = (\S+)$", setup["metadata"]["project_urls"], re.M)
+    return found[1] if found else ""
+
+
 def on_files(files, config):
     """Adds the pages that lie elsewhere, and those that are made of settings and docstrings."""
     contents = {page: (ROOT / path).read_text("utf-8") for path, page in ELSEWHERE.items()}
@@ -41,7 +57,10 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Points links at the site's pages; what the site does not have is named without a link."""
+    """Points links at the site's pages, or at the repository for what the site does not have.
+
+    Without an address of the repository such a file is named and has no link.
+    """
     here = page.file.src_uri
     inside = {page: path for path, page in ELSEWHERE.items()}
     folder = posixpath.dirname(inside.get(here, f"notebooks/{here}"))
@@ -56,6 +75,8 @@ def on_page_markdown(markdown, page, config, files):
         if files.get_file_from_path(target) is None:
             if not (ROOT / path).exists():
                 return match[0]  # MkDocs says that it leads nowhere
+            if repository():
+                return f"[{text}]({repository()}/blob/main/{path})"
             return text if text.startswith("`") else f"{text} (`{path}`)"
         return f"{mark}[{text}]({target}{sign}{anchor})"
 
@@ -65,6 +86,16 @@ def on_page_markdown(markdown, page, config, files):
     # A bar in a table's code is written `\|`; here the backslash would be shown.
     parts[1::2] = [re.sub(r"^`(.*\\\|.*)`$", with_bars, part) for part in parts[1::2]]
     return "".join(parts)
+
+
+def on_page_content(content, page, config, files):
+    """A notebook's page begins with a button that opens it in Colab, which reads GitHub."""
+    name = page.file.src_uri
+    if not (name.endswith(".ipynb") and repository().startswith("https://github.com/")):
+        return content
+    colab = repository().replace("https://github.com", "https://colab.research.google.com/github")
+    address = f"{colab}/blob/main/notebooks/{name}"
+    return f'<p><a class="md-button" href="{address}">Open in Colab</a></p>\n{content}'
 
 
 def with_bars(match):

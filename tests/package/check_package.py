@@ -55,11 +55,14 @@ def check_contents(wheel, sdist):
     compare("wheel", in_wheel, expected)
     with tarfile.open(sdist) as archive:
         files = {name.name.partition("/")[2] for name in archive.getmembers() if name.isfile()}
-    besides = {"LICENSE", "MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg"}
+    besides = {"LICENSE", "MANIFEST.in", "PKG-INFO", "README.md"}
+    besides |= {"pyproject.toml", "setup.cfg", "setup.py"}
     compare("sdist", {name for name in files if ".egg-info/" not in name}, expected | besides)
     for line in ("License-Expression: Apache-2.0", "Classifier: Typing :: Typed"):
         if line not in metadata.splitlines():
             sys.exit(f"the wheel's metadata lack {line!r}")
+    if (ROOT / "README.md").read_text("utf-8").splitlines()[0] not in metadata.splitlines():
+        sys.exit("the wheel's metadata lack the README")
 
 
 def files_of(*folders):
