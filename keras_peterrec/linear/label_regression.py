@@ -16,7 +16,7 @@ from keras_peterrec.matrix_threads import one_thread
 MOST_DENSE = 2**22  # numbers of a table, most of which may be 0; 16 MB
 # Of sums and of bags divided by the root of their size, from strong to weak.
 LABEL_PENALTIES = {
-    0.0: (3_000.0, 1_000.0, 300.0, 100.0, 30.0, 10.0, 3.0),
+    0.0: (3_000.0, 1_000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1),
     0.5: (30.0, 10.0, 3.0, 1.0, 0.3, 0.1),
 }
 

@@ -30,7 +30,7 @@ from keras_peterrec.types import Json
 
 # Version of the training code: raise it when the same settings give another result. Folders that
 # another version began are refused.
-RECIPE = 8
+RECIPE = 9
 HEAD = "head"  # the method, and in a run's folder where its state, history and logs are
 # An epoch of so many rows is enough to tell whether the next would be better.
 SURE_ROWS = 16_384

@@ -19,7 +19,10 @@ from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.task_data import PartWeights, TaskData
 from keras_peterrec.types import Json, Layer
 
-LEAST_SCALE = 0.01
+# The least scales of a network, alone and beside a linear part. It is never 0, which would lose what
+# training goes on from. Alone it keeps the users in order. Beside a linear part that is right to a
+# thousandth, such as one that adds up prices, a hundredth of a network that knows nothing is too much.
+LEAST_ALONE, LEAST_BESIDE = 1e-2, 1e-4
 # Where training users are fewer, they help to choose the penalty of the linear part.
 FEW_USERS = 5_000
 FOLDS = 4
@@ -127,7 +130,7 @@ class LabelData(TaskData):
         A penalty that is no weaker than it must be makes the regression less sure than it may be.
         """
         outputs = self._linear_outputs(linear, VALIDATION) - self.middle()
-        (scale,) = self._scales([outputs], VALIDATION, [1.0], [LEAST_SCALE])
+        (scale,) = self._scales([outputs], VALIDATION, [1.0], [LEAST_ALONE])
         return self._scaled(linear, scale)
 
     def _scaled(self, linear, scale):
@@ -196,12 +199,11 @@ class LabelData(TaskData):
         ICML 2017, section 4.2; theirs moves towards equal shares.
         """
         middle = self.middle()
-        parts, held_to = [np.asarray(head(users), "float64") - middle], [1.0]
-        if linear is not None:
-            parts.append(np.asarray(linear.all(), "float64") - middle)
-            held_to = [0.0, 1.0]
-        # The network's scale is never 0, which would lose what training goes on from.
-        return PartWeights(*self._scales(parts, VALIDATION, held_to, [LEAST_SCALE, 0.0]))
+        parts = [np.asarray(head(users), "float64") - middle]
+        if linear is None:
+            return PartWeights(*self._scales(parts, VALIDATION, [1.0], [LEAST_ALONE]))
+        parts.append(np.asarray(linear.all(), "float64") - middle)
+        return PartWeights(*self._scales(parts, VALIDATION, [0.0, 1.0], [LEAST_BESIDE, 0.0]))
 
     def _scales(self, parts, part, held_to, least):
         """The scales of outputs around `middle` with the least loss on a split; see `HELD`."""
@@ -214,7 +216,7 @@ class LabelData(TaskData):
             apart = scales - held_to
             return losses.sum() + HELD * np.sum(apart**2), slopes + 2 * HELD * apart
 
-        first = np.maximum(held_to, least[: len(parts)])
-        bounds = [(value, None) for value in least[: len(parts)]]
+        first = np.maximum(held_to, least)
+        bounds = [(value, None) for value in least]
         minimum = scipy.optimize.minimize(loss, first, jac=True, bounds=bounds, method="L-BFGS-B")
         return minimum.x.tolist()

@@ -448,6 +448,23 @@ def test_few_validation_users_hold_the_sum_to_the_linear_part(kind, data):
     assert 0.3 < weights.linear < 1.1
 
 
+def test_a_network_that_knows_nothing_costs_an_exact_linear_part_next_to_nothing(source, simulated):
+    """What somebody spent is the sum of prices, which a regression finds to the cent."""
+    data = get_kind("regression").make_data(source, simulated.labels("spend"), 20)
+    many = np.arange(1_500) % len(data.splits[VALIDATION])
+    data.splits[VALIDATION] = data.splits[VALIDATION].select(many)
+    answers, random = data.splits[VALIDATION].answers, np.random.default_rng(0)
+    spread, head = answers.std(), data.new_head()
+    head.build((None, 1))
+    head.kernel.assign([[1.0]])
+    head.bias.assign([0.0])
+    of_network = random.normal(size=answers.shape).astype("float32")
+    error = 1e-3 * random.normal(size=answers.shape)
+    linear = LinearScores(np.eye(len(answers)), answers + error * spread, np.zeros(1))
+    served = data.measure_sum(of_network, head, linear)
+    assert served["rmse"] < 1.05 * data.metrics(linear.all(), answers)["rmse"]
+
+
 @each_kind
 def test_the_regression_is_as_sure_as_validation_users_ask(kind, data):
     linear = data.fit_linear(60)
