@@ -19,9 +19,10 @@ from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.task_data import PartWeights, TaskData
 from keras_peterrec.types import Json, Layer
 
-# The least scales of a network, alone and beside a linear part. It is never 0, which would lose what
-# training goes on from. Alone it keeps the users in order. Beside a linear part that is right to a
-# thousandth, such as one that adds up prices, a hundredth of a network that knows nothing is too much.
+# The least scales of a network, alone and beside a linear part. It is never 0, which would lose
+# what training goes on from. Alone it keeps the users in order. Beside a linear part that is right
+# to a thousandth, such as one that adds up prices, a hundredth of a network that knows nothing is
+# too much.
 LEAST_ALONE, LEAST_BESIDE = 1e-2, 1e-4
 # Where training users are fewer, they help to choose the penalty of the linear part.
 FEW_USERS = 5_000
